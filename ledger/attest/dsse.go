@@ -1,0 +1,161 @@
+package attest
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+// FormatDSSE is the format of DSSE v1 envelopes.
+const FormatDSSE = "dsse"
+
+// Payload types of the DSSE envelopes that are logged.
+const (
+	TypeStatement  = "application/vnd.in-toto+json"
+	TypeEnrolment  = "application/vnd.cairn.enrol.v1+json"
+	TypeRevocation = "application/vnd.cairn.revoke.v1+json"
+)
+
+// openDSSE reads a DSSE envelope.
+func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
+	var env dsse.Envelope
+	if err := json.Unmarshal(raw, &env); err != nil {
+		return nil, reason.Errorf(reason.EnvelopeMalformed, "parsing DSSE envelope: %w", err)
+	}
+	switch env.PayloadType {
+	case TypeStatement, TypeEnrolment, TypeRevocation:
+	default:
+		return nil, reason.Errorf(reason.PayloadTypeUnknown, "payloadType %.80q is not one that is logged", env.PayloadType)
+	}
+	payload, err := env.DecodeB64Payload()
+	if err != nil {
+		return nil, reason.Errorf(reason.EnvelopeMalformed, "decoding the envelope's payload: %w", err)
+	}
+	if n := len(env.Signatures); n == 0 {
+		return nil, reason.Errorf(reason.SignatureMissing, "the envelope has no signature")
+	} else if n > MaxKeys {
+		return nil, reason.Errorf(reason.TooManyKeys, "envelope with %d signatures is over the limit of %d", n, MaxKeys)
+	}
+	a := &Attestation{Raw: raw}
+	if env.PayloadType == TypeEnrolment {
+		// An enrolment brings the only key that may sign it.
+		if ring, err = a.openEnrolment(payload); err != nil {
+			return nil, err
+		}
+	}
+	if a.Keys, err = verifyDSSE(&env, payload, ring); err != nil {
+		return nil, err
+	}
+	switch env.PayloadType {
+	case TypeStatement:
+		err = a.openStatement(payload)
+	case TypeRevocation:
+		err = a.openRevocation(payload)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.Claim.Format = FormatDSSE
+	return a, a.finish(payload)
+}
+
+// verifyDSSE attributes every signature to a key, and returns the keys by
+// fingerprint, each once.
+func verifyDSSE(env *dsse.Envelope, payload []byte, ring Keyring) ([]*PublicKey, error) {
+	pae := dsse.PAE(env.PayloadType, payload)
+	var keys []*PublicKey
+	for i, s := range env.Signatures {
+		sig, err := decodeBase64(s.Sig)
+		if err != nil {
+			return nil, reason.Errorf(reason.EnvelopeMalformed, "decoding signature %d: %w", i, err)
+		}
+		key, err := attribute(pae, sig, s.KeyID, ring)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b *PublicKey) int {
+		return strings.Compare(string(a.Fingerprint), string(b.Fingerprint))
+	})
+	return slices.CompactFunc(keys, func(a, b *PublicKey) bool {
+		return a.Fingerprint == b.Fingerprint
+	}), nil
+}
+
+// attribute finds the key that made sig. The hint only orders the search.
+func attribute(msg, sig []byte, hint string, ring Keyring) (*PublicKey, error) {
+	fp := hintedFingerprint(hint)
+	hinted, known := ring.Lookup(fp)
+	if known && hinted.Verify(msg, sig) {
+		return hinted, nil
+	}
+	for _, k := range ring.Candidates() {
+		if k != hinted && k.Verify(msg, sig) {
+			return k, nil
+		}
+	}
+	switch {
+	case known:
+		return nil, reason.Errorf(reason.SignatureInvalid,
+			"the signature with keyid %s does not verify", fp)
+	case fp != "":
+		return nil, reason.Errorf(reason.KeyNotEnrolled,
+			"key %s is not enrolled: enrol it with `cairn enrol --key KEY --operator URI`", fp)
+	default:
+		return nil, reason.Errorf(reason.KeyNotEnrolled,
+			"no enrolled key made the signature with keyid %.80q: "+
+				"set keyid to the key's fingerprint sha256:<hex of its SPKI DER>, "+
+				"and enrol the key with `cairn enrol --key KEY --operator URI`", hint)
+	}
+}
+
+// hintedFingerprint reads a keyid as a fingerprint, with or without its
+// algorithm; empty if it is neither.
+func hintedFingerprint(keyid string) leaf.Fingerprint {
+	for _, f := range []leaf.Fingerprint{leaf.Fingerprint(keyid), leaf.Fingerprint("sha256:" + keyid)} {
+		if f.Valid() {
+			return f
+		}
+	}
+	return ""
+}
+
+// decodeBase64 takes standard and URL-safe base64, as DSSE does.
+func decodeBase64(s string) ([]byte, error) {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err == nil {
+		return b, nil
+	}
+	if b, urlErr := base64.URLEncoding.DecodeString(s); urlErr == nil {
+		return b, nil
+	}
+	return nil, err
+}
+
+// soleKey is the Keyring of an envelope that only one key may have signed.
+type soleKey struct{ key *PublicKey }
+
+func (s soleKey) Lookup(f leaf.Fingerprint) (*PublicKey, bool) { return s.key, f == s.key.Fingerprint }
+func (s soleKey) Candidates() []*PublicKey                     { return []*PublicKey{s.key} }
+
+// NewKeyring returns a Keyring of the given keys.
+func NewKeyring(keys ...*PublicKey) Keyring { return keyList(keys) }
+
+type keyList []*PublicKey
+
+func (l keyList) Lookup(f leaf.Fingerprint) (*PublicKey, bool) {
+	i := slices.IndexFunc(l, func(k *PublicKey) bool { return k.Fingerprint == f })
+	if i < 0 {
+		return nil, false
+	}
+	return l[i], true
+}
+
+func (l keyList) Candidates() []*PublicKey { return l }

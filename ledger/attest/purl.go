@@ -1,0 +1,54 @@
+package attest
+
+import (
+	"strings"
+
+	packageurl "github.com/package-url/packageurl-go"
+
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+// CanonicalPurl returns the canonical form of a package URL.
+func CanonicalPurl(s string) (string, error) {
+	p, err := parsePurl(s)
+	if err != nil {
+		return "", err
+	}
+	return p.ToString(), nil
+}
+
+// LookupName returns the name under which a package URL is found: its
+// canonical form without a version that is a digest, so that one name finds
+// every build of an image.
+func LookupName(s string) (string, error) {
+	p, err := parsePurl(s)
+	if err != nil {
+		return "", err
+	}
+	if leaf.Digest(p.Version).Valid() {
+		p.Version = ""
+	}
+	return p.ToString(), nil
+}
+
+func isPurl(s string) bool { return strings.HasPrefix(s, "pkg:") }
+
+const maxPurl = 4096
+
+func parsePurl(s string) (*packageurl.PackageURL, error) {
+	if len(s) > maxPurl {
+		return nil, reason.Errorf(reason.PurlInvalid, "package URL of %d bytes is over the limit of %d", len(s), maxPurl)
+	}
+	p, err := packageurl.FromString(s)
+	if err != nil {
+		return nil, reason.Errorf(reason.PurlInvalid, "parsing package URL %.80q: %w", s, err)
+	}
+	// The library accepts some inputs whose canonical form it reads otherwise;
+	// a name must have one spelling, or it could be hidden from a look-up.
+	again, err := packageurl.FromString(p.ToString())
+	if err != nil || again.ToString() != p.ToString() {
+		return nil, reason.Errorf(reason.PurlInvalid, "package URL %.80q has no canonical form", s)
+	}
+	return &p, nil
+}
