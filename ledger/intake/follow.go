@@ -1,0 +1,127 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"filippo.io/torchwood"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/store"
+)
+
+// Follow indexes the log's entries up to size. It reads them from the log's
+// storage, whoever appended them and whenever, so a crash needs no recovery of
+// its own.
+func (in *Intake) Follow(ctx context.Context, size uint64) error {
+	next, err := in.cfg.Index.Size(ctx)
+	if err != nil {
+		return err
+	}
+	if next > size {
+		return fmt.Errorf("%w: the index has %d entries, the log %d", errContradiction, next, size)
+	}
+	var batch []store.Entry
+	for next < size {
+		entries, err := in.readBundle(ctx, next, size)
+		if err != nil {
+			return err
+		}
+		batch = append(batch, entries...)
+		next += uint64(len(entries))
+		if len(batch) >= followBatch || next == size {
+			if err := in.index(ctx, batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	return nil
+}
+
+func (in *Intake) index(ctx context.Context, batch []store.Entry) error {
+	if err := in.cfg.Index.Add(ctx, batch); err != nil {
+		return err
+	}
+	done := make([][32]byte, 0, len(batch))
+	for i := range batch {
+		e := &batch[i]
+		if err := in.ring.apply(e); err != nil {
+			return err
+		}
+		done = append(done, e.Leaf.Identity())
+	}
+	in.forget(done...)
+	return nil
+}
+
+// readBundle returns the entries from next to the end of its bundle or of the
+// tree, each compared with its leaf hash in the log.
+func (in *Intake) readBundle(ctx context.Context, next, size uint64) ([]store.Entry, error) {
+	bundle := next / engine.TileWidth
+	start := bundle * engine.TileWidth
+	width := int(min(size-start, engine.TileWidth))
+	data, err := in.cfg.Log.Entries(ctx, bundle, width)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]store.Entry, 0, width)
+	for i := start; i < start+uint64(width); i++ {
+		text, rest, err := torchwood.ReadTileEntry(data)
+		if err != nil {
+			return nil, fmt.Errorf("reading entry %d from its bundle: %w", i, err)
+		}
+		data = rest
+		if i < next {
+			continue
+		}
+		e, err := in.readEntry(ctx, i, size, text)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, *e)
+	}
+	return entries, nil
+}
+
+func (in *Intake) readEntry(ctx context.Context, i, size uint64, text []byte) (*store.Entry, error) {
+	hash, err := in.cfg.Prover.LeafHash(ctx, i, size)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(hash, leaf.Hash(text)) {
+		return nil, fmt.Errorf("%w: entry %d does not hash to its leaf in the tree", errContradiction, i)
+	}
+	l, err := leaf.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("parsing entry %d: %w", i, err)
+	}
+	e := &store.Entry{Index: i, Text: bytes.Clone(text), Leaf: l}
+	if l.Kind == leaf.KindEnrol || l.Kind == leaf.KindRevoke {
+		return e, in.readKeyChange(ctx, e)
+	}
+	return e, nil
+}
+
+// readKeyChange fills in what an entry does to a key, from its attestation.
+func (in *Intake) readKeyChange(ctx context.Context, e *store.Entry) error {
+	raw, err := in.cfg.Blobs.Get(ctx, e.Leaf.Envelope)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", e.Index, err)
+	}
+	att, err := attest.Open(raw, in.ring)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", e.Index, err)
+	}
+	switch {
+	case att.Enrolment != nil:
+		k := att.Enrolment
+		e.Enrols = &store.Key{Fingerprint: k.Key.Fingerprint, PEM: k.Key.PEM, Operator: k.Operator, URL: k.URL, Enrolled: e.Index}
+	case att.Revocation != nil:
+		e.Revokes = att.Revocation.Key
+	}
+	return nil
+}

@@ -1,0 +1,342 @@
+// Package intake takes attestations into the log.
+//
+// A submission is verified where it arrives, then joins a batch: the bytes of
+// the whole batch are committed in one transaction, its leaves are appended,
+// and each submitter learns its index once that is durable. Follow, which the
+// publisher calls before it signs, reads the new entries back from the log and
+// indexes them.
+//
+// Invariants:
+//   - Bytes are durable before their leaf is appended; an index is given out
+//     only when it is durable.
+//   - Two submissions of the same identity get one entry: while the first is
+//     under way the second joins it, and afterwards the index knows it. A call
+//     leaves the map of those under way only once its entry is indexed.
+//   - Entries are appended in the order in which keys' revocations were taken
+//     into account: no entry follows the revocation of one of its keys.
+//   - What Follow indexed was read from the log's storage and hashes to the
+//     log's leaf hash.
+//   - The first failure of storage halts the intake for good: what happened is
+//     found out by the next start, from storage.
+//   - The work queued is bounded in number and in bytes.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/store"
+)
+
+// Bounds of the work under way.
+const (
+	maxQueued     = 16384             // submissions waiting for a batch
+	maxBytes      = 256 << 20         // bytes of attestations under way
+	maxBatch      = 1024              // submissions in one transaction
+	maxBatchBytes = 16 << 20          // bytes in one transaction
+	retryOverload = 2 * time.Second   // advice to a refused submitter
+	followBatch   = 16 * maxFollowing // entries indexed in one transaction
+	maxFollowing  = engine.TileWidth
+)
+
+// Config is what an Intake works with.
+type Config struct {
+	Log    engine.Log
+	Prover *engine.Prover
+	Blobs  store.Blobs
+	Index  store.Index
+	Limits Limits
+	// Grew is called when entries were appended.
+	Grew func()
+}
+
+// Intake takes attestations into one log.
+type Intake struct {
+	cfg      Config
+	ring     *Keyring
+	limits   *limiters
+	queue    chan *call
+	appended chan []*call
+	bytes    atomic.Int64
+
+	mu    sync.Mutex
+	calls map[[32]byte]*call // under way, by identity
+
+	halt   context.CancelCauseFunc
+	halted context.Context
+}
+
+// call is one submission under way, shared by all who submit the same.
+type call struct {
+	att      *attest.Attestation
+	identity [32]byte
+	future   engine.Future
+
+	done    chan struct{} // closed when the fields below are set
+	index   uint64
+	text    []byte // the leaf as logged
+	created bool
+	err     error
+}
+
+// Result is where a submission stands in the log. Its index is durable.
+type Result struct {
+	Index   uint64
+	Leaf    []byte // the leaf's text
+	Created bool   // whether this submission added the entry
+}
+
+// New returns an Intake over an index that may be behind the log; Follow must
+// have caught it up before Run and Submit are called.
+func New(ctx context.Context, cfg Config) (*Intake, error) {
+	ring, err := newKeyring(ctx, cfg.Index)
+	if err != nil {
+		return nil, err
+	}
+	halted, halt := context.WithCancelCause(context.Background())
+	return &Intake{
+		cfg:      cfg,
+		ring:     ring,
+		limits:   newLimiters(cfg.Limits),
+		queue:    make(chan *call, maxQueued),
+		appended: make(chan []*call, 2),
+		calls:    make(map[[32]byte]*call),
+		halt:     halt,
+		halted:   halted,
+	}, nil
+}
+
+// Submit takes one attestation from addr, and returns when its index is
+// durable. Refusals are *reason.Error. If ctx ends first, the submission goes
+// on: a retry learns its index.
+func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result, error) {
+	if err := in.limits.allowAddress(addr); err != nil {
+		return nil, err
+	}
+	if in.bytes.Add(int64(len(raw))) > maxBytes {
+		in.bytes.Add(-int64(len(raw)))
+		return nil, overloaded("bytes", maxBytes)
+	}
+	defer in.bytes.Add(-int64(len(raw)))
+
+	att, err := attest.Open(raw, in.ring)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.limits.allowKeys(att.Keys); err != nil {
+		return nil, err
+	}
+	c, first := in.join(att)
+	if first {
+		in.begin(context.WithoutCancel(ctx), c)
+	}
+	select {
+	case <-c.done:
+	case <-in.halted.Done():
+		return nil, in.haltedError()
+	case <-ctx.Done():
+		return nil, reason.Errorf(reason.DeadlinePassed, "the request ended before the entry was sequenced: %w", context.Cause(ctx))
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	return &Result{Index: c.index, Leaf: c.text, Created: c.created && first}, nil
+}
+
+// join returns the call of an attestation, and whether it is new.
+func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
+	id := att.Leaf.Identity()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if c, ok := in.calls[id]; ok {
+		return c, false
+	}
+	c = &call{att: att, identity: id, done: make(chan struct{})}
+	in.calls[id] = c
+	return c, true
+}
+
+// begin answers a new call from the index, or queues it. It is looked up after
+// it joined the map, so that no entry can be indexed between the two.
+func (in *Intake) begin(ctx context.Context, c *call) {
+	known, err := in.find(ctx, c.identity)
+	if err != nil {
+		in.finish(c, reason.Errorf(reason.InternalError, "looking for an earlier entry: %w", err))
+		return
+	}
+	if known != nil {
+		c.index, c.text = known.Index, known.Text
+		in.finish(c, nil)
+		return
+	}
+	select {
+	case in.queue <- c:
+	default:
+		in.finish(c, overloaded("submissions", maxQueued))
+	}
+}
+
+func overloaded(what string, limit int) error {
+	return &reason.Error{
+		Reason:     reason.Overloaded,
+		Message:    fmt.Sprintf("the ledger has %d %s under way, as many as it takes", limit, what),
+		RetryAfter: retryOverload,
+	}
+}
+
+// find returns the entry with an identity, or nil.
+func (in *Intake) find(ctx context.Context, identity [32]byte) (*store.Entry, error) {
+	found, err := in.cfg.Index.Find(ctx, store.IdentityTerm(identity), 0, 1)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	entries, err := in.cfg.Index.Entries(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	return &entries[0], nil
+}
+
+// finish answers a call that adds no entry.
+func (in *Intake) finish(c *call, err error) {
+	c.err = err
+	in.forget(c.identity)
+	close(c.done)
+}
+
+func (in *Intake) forget(identities ...[32]byte) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, id := range identities {
+		delete(in.calls, id)
+	}
+}
+
+// Run appends what is submitted until ctx is done and the queue is empty. It
+// returns the first failure of storage.
+func (in *Intake) Run(ctx context.Context) error {
+	resolved := make(chan struct{})
+	go func() {
+		defer close(resolved)
+		in.resolve()
+	}()
+	for batch := in.collect(ctx); batch != nil; batch = in.collect(ctx) {
+		if err := in.append(context.WithoutCancel(ctx), batch); err != nil {
+			in.Halt(err)
+			break
+		}
+	}
+	close(in.appended)
+	<-resolved
+	return context.Cause(in.halted)
+}
+
+// collect waits for a submission and returns it with those queued behind it;
+// nil when there is nothing left to do.
+func (in *Intake) collect(ctx context.Context) []*call {
+	var first *call
+	select {
+	case first = <-in.queue:
+	case <-in.halted.Done():
+		return nil
+	case <-ctx.Done():
+		select {
+		case first = <-in.queue:
+		default:
+			return nil
+		}
+	}
+	batch := []*call{first}
+	size := len(first.att.Raw)
+	for len(batch) < maxBatch && size < maxBatchBytes {
+		select {
+		case c := <-in.queue:
+			batch = append(batch, c)
+			size += len(c.att.Raw)
+			continue
+		default:
+		}
+		break
+	}
+	return batch
+}
+
+// append makes a batch's bytes durable and appends its leaves.
+func (in *Intake) append(ctx context.Context, batch []*call) error {
+	accepted := batch[:0]
+	blobs := make([]store.Blob, 0, len(batch))
+	for _, c := range batch {
+		if err := in.ring.admit(c.att); err != nil {
+			in.finish(c, err)
+			continue
+		}
+		accepted = append(accepted, c)
+		blobs = append(blobs, store.Blob{Digest: c.att.Leaf.Envelope, Bytes: c.att.Raw})
+	}
+	if len(accepted) == 0 {
+		return nil
+	}
+	if err := in.cfg.Blobs.Put(ctx, blobs); err != nil {
+		return err
+	}
+	for _, c := range accepted {
+		c.future = in.cfg.Log.Append(ctx, c.att.Text)
+	}
+	in.appended <- accepted
+	return nil
+}
+
+// resolve waits for the indexes of appended batches, in order.
+func (in *Intake) resolve() {
+	for batch := range in.appended {
+		for _, c := range batch {
+			index, err := c.future()
+			if err != nil {
+				in.Halt(err)
+				continue
+			}
+			c.index, c.text, c.created = index, c.att.Text, true
+			// The bytes are in the store; the call may stay in the map for as
+			// long as publication takes.
+			c.att = nil
+			close(c.done)
+		}
+		in.cfg.Grew()
+	}
+}
+
+// Halt stops the intake for good. Submissions under way and later ones are
+// refused with reason.LedgerHalted.
+func (in *Intake) Halt(err error) { in.halt(err) }
+
+// Err returns why the intake was halted, or nil.
+func (in *Intake) Err() error { return context.Cause(in.halted) }
+
+func (in *Intake) haltedError() error {
+	return &reason.Error{
+		Reason:     reason.LedgerHalted,
+		Message:    "the ledger stopped writing: its storage failed or contradicts what it signed",
+		RetryAfter: 10 * time.Second,
+		Cause:      context.Cause(in.halted),
+	}
+}
+
+// Pending returns the number of submissions that are not indexed yet.
+func (in *Intake) Pending() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.calls)
+}
+
+// Keyring returns the enrolled keys.
+func (in *Intake) Keyring() *Keyring { return in.ring }
+
+// errContradiction is wrapped where the log and its index disagree.
+var errContradiction = errors.New("the log and its index contradict each other")

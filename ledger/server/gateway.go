@@ -1,0 +1,177 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/reason"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
+)
+
+// inProcessNetwork is the network of bufconn's addresses: no request from
+// outside the process has it.
+const inProcessNetwork = "bufconn"
+
+// gateway serves a gRPC server's methods over REST.
+type gateway struct {
+	listener *bufconn.Listener
+	conn     *grpc.ClientConn
+	mux      *runtime.ServeMux
+}
+
+// newGateway returns a gateway; the gRPC server must serve its listener.
+func newGateway(ctx context.Context) (*gateway, error) {
+	g := &gateway{listener: bufconn.Listen(1 << 20)}
+	conn, err := grpc.NewClient("passthrough:///gateway",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	if err != nil {
+		return nil, fmt.Errorf("connecting the gateway: %w", err)
+	}
+	g.conn = conn
+	g.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, rawBody{&runtime.JSONPb{
+			MarshalOptions:   protojson.MarshalOptions{EmitDefaultValues: true},
+			UnmarshalOptions: protojson.UnmarshalOptions{},
+		}}),
+		// Nothing of a request's headers reaches the service but what is set
+		// here, so that no one can pretend to be the gateway.
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
+			return metadata.Pairs(mdRemote, hostOf(r.RemoteAddr), mdRequestID, r.Header.Get(mdRequestID))
+		}),
+		runtime.WithForwardResponseOption(setStatus),
+		runtime.WithErrorHandler(writeError),
+	)
+	if err := cairnv1.RegisterLedgerServiceHandlerClient(ctx, g.mux, cairnv1.NewLedgerServiceClient(conn)); err != nil {
+		return nil, errors.Join(fmt.Errorf("registering the gateway: %w", err), conn.Close())
+	}
+	return g, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// A body that is one byte over the limit is refused as too large; what
+	// follows that byte is never read.
+	r.Body = limitedBody{io.LimitReader(r.Body, attest.MaxEnvelope+1), r.Body}
+	r.Header.Set(mdRequestID, newRequestID())
+	w.Header().Set("X-Request-Id", r.Header.Get(mdRequestID))
+	w.Header().Set("Cache-Control", "no-store")
+	g.mux.ServeHTTP(w, r)
+}
+
+func (g *gateway) close() error { return errors.Join(g.conn.Close(), g.listener.Close()) }
+
+type limitedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// rawBody is JSON, but for a field of bytes that is a request's whole body: an
+// attestation is submitted as it is, whatever the Content-Type.
+type rawBody struct{ *runtime.JSONPb }
+
+// NewDecoder implements runtime.Marshaler.
+func (m rawBody) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		raw, ok := v.(*[]byte)
+		if !ok {
+			return m.JSONPb.NewDecoder(r).Decode(v)
+		}
+		b, err := io.ReadAll(r)
+		*raw = b
+		return err
+	})
+}
+
+// setStatus answers 201 to a submission that added an entry.
+func setStatus(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+	if r, ok := m.(*cairnv1.SubmitAttestationResponse); ok && r.Created {
+		w.WriteHeader(http.StatusCreated)
+	}
+	return nil
+}
+
+// writeError answers with the status as JSON, and the HTTP status of its
+// reason.
+func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+	var routing *runtime.HTTPStatusError
+	if errors.As(err, &routing) {
+		err = routing.Err
+	}
+	st := status.Convert(err)
+	code := runtime.HTTPStatusFromCode(st.Code())
+	var known bool
+	for _, d := range st.Details() {
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			known = true
+			code = reason.Lookup(reason.Reason(d.Reason)).HTTP
+		case *errdetails.RetryInfo:
+			w.Header().Set("Retry-After", retrySeconds(d.RetryDelay.AsDuration()))
+		}
+	}
+	if !known {
+		st = withReason(st)
+	}
+	if routing != nil {
+		code = routing.HTTPStatus
+	}
+	writeStatus(w, st, code)
+}
+
+// withReason gives a reason to an error of the gateway or of gRPC itself.
+func withReason(st *status.Status) *status.Status {
+	r := reason.InternalError
+	switch st.Code() {
+	case codes.InvalidArgument, codes.NotFound, codes.Unimplemented, codes.OutOfRange:
+		r = reason.ArgumentInvalid
+	case codes.ResourceExhausted:
+		r = reason.EnvelopeTooLarge
+	case codes.DeadlineExceeded, codes.Canceled:
+		r = reason.DeadlinePassed
+	case codes.Unavailable:
+		r = reason.ShuttingDown
+	}
+	detailed, err := st.WithDetails(&errdetails.ErrorInfo{Reason: string(r), Domain: reason.Domain})
+	if err != nil {
+		return st
+	}
+	return detailed
+}
+
+func writeStatus(w http.ResponseWriter, st *status.Status, code int) {
+	body, err := protojson.Marshal(st.Proto())
+	if err != nil {
+		http.Error(w, st.Message(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(body)
+}
+
+// retrySeconds rounds up: coming back early is refused again.
+func retrySeconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}

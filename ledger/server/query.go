@@ -1,0 +1,263 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/store"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
+)
+
+const (
+	defaultPageSize = 100
+	maxPageSize     = 1000
+	// maxClaims bounds GetArtifact, which reads each claim's attestation.
+	maxClaims = 250
+)
+
+// ListAttestations implements cairnv1.LedgerServiceServer.
+func (s *service) ListAttestations(ctx context.Context, req *cairnv1.ListAttestationsRequest) (*cairnv1.ListAttestationsResponse, error) {
+	latest, err := s.latest()
+	if err != nil {
+		return nil, err
+	}
+	from, err := parsePageToken(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	limit := int(req.GetPageSize())
+	switch {
+	case limit == 0:
+		limit = defaultPageSize
+	case limit < 0 || limit > maxPageSize:
+		return nil, reason.Errorf(reason.ArgumentInvalid, "page_size %d is not between 1 and %d", limit, maxPageSize)
+	}
+	found, err := s.findPage(ctx, req, from, limit+1, uint64(latest.N))
+	if err != nil {
+		return nil, err
+	}
+	resp := &cairnv1.ListAttestationsResponse{Checkpoint: string(latest.Signed), CompleteUpTo: latest.N}
+	if len(found) > limit {
+		resp.NextPageToken = formatPageToken(found[limit])
+		found = found[:limit]
+	}
+	entries, err := s.index.Entries(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	for i := range entries {
+		e, err := entryOf(&entries[i])
+		if err != nil {
+			return nil, err
+		}
+		resp.Entries = append(resp.Entries, e)
+	}
+	return resp, nil
+}
+
+// findPage returns the indexes that a request asks for, below size.
+func (s *service) findPage(ctx context.Context, req *cairnv1.ListAttestationsRequest, from uint64, limit int, size uint64) ([]uint64, error) {
+	term, all, err := listTerm(req)
+	if err != nil {
+		return nil, err
+	}
+	var found []uint64
+	if all {
+		for i := from; i < size && len(found) < limit; i++ {
+			found = append(found, i)
+		}
+		return found, nil
+	}
+	if found, err = s.index.Find(ctx, term, from, limit); err != nil {
+		return nil, err
+	}
+	// The index may already hold entries that are not published yet.
+	end, _ := slices.BinarySearch(found, size)
+	return found[:end], nil
+}
+
+// listTerm returns the term that a request names, or that it names none.
+func listTerm(req *cairnv1.ListAttestationsRequest) (t store.Term, all bool, err error) {
+	given := 0
+	for _, v := range []string{req.GetDigest(), req.GetName(), req.GetKey()} {
+		if v != "" {
+			given++
+		}
+	}
+	switch {
+	case given == 0:
+		return t, true, nil
+	case given > 1:
+		return t, false, reason.Errorf(reason.ArgumentInvalid, "give one of digest, name and key")
+	case req.GetDigest() != "":
+		d, err := leaf.ParseDigest(req.GetDigest())
+		if err != nil {
+			return t, false, reason.Errorf(reason.ArgumentInvalid, "digest: %w", err)
+		}
+		return store.DigestTerm(d), false, nil
+	case req.GetKey() != "":
+		fp, err := parseFingerprint(req.GetKey())
+		return store.KeyTerm(fp), false, err
+	}
+	d, err := parseName(req.GetName())
+	return store.NameTerm(d), false, err
+}
+
+// parseName returns the name hash of a purl, or of a hash as it is.
+func parseName(s string) (leaf.Digest, error) {
+	if strings.HasPrefix(s, "sha256:") {
+		return parseSHA256("name", s)
+	}
+	name, err := attest.LookupName(s)
+	if err != nil {
+		return "", err
+	}
+	return leaf.NameHash(name), nil
+}
+
+// GetArtifact implements cairnv1.LedgerServiceServer.
+func (s *service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactRequest) (*cairnv1.GetArtifactResponse, error) {
+	digest, err := leaf.ParseDigest(req.GetDigest())
+	if err != nil {
+		return nil, reason.Errorf(reason.ArgumentInvalid, "digest: %w", err)
+	}
+	latest, err := s.latest()
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.index.Find(ctx, store.DigestTerm(digest), 0, maxClaims+1)
+	if err != nil {
+		return nil, err
+	}
+	resp := &cairnv1.GetArtifactResponse{Checkpoint: string(latest.Signed), CompleteUpTo: latest.N}
+	end, _ := slices.BinarySearch(found, uint64(latest.N))
+	found = found[:end]
+	if len(found) > maxClaims {
+		found, resp.Truncated = found[:maxClaims], true
+	}
+	entries, err := s.index.Entries(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	a := artifact{digest: digest, service: s}
+	for i := range entries {
+		if err := a.add(ctx, &entries[i]); err != nil {
+			return nil, err
+		}
+	}
+	resp.Groups, resp.Materials = a.groups, a.materials
+	return resp, nil
+}
+
+// artifact collects the claims about one digest.
+type artifact struct {
+	digest    leaf.Digest
+	service   *service
+	groups    []*cairnv1.OutputGroup
+	materials []*cairnv1.Resource
+	seen      map[string]bool // materials, by URI and digests
+}
+
+func (a *artifact) add(ctx context.Context, e *store.Entry) error {
+	l, err := leaf.Parse(e.Text)
+	if err != nil {
+		return err
+	}
+	if l.Kind != leaf.KindAttestation {
+		return nil
+	}
+	att, err := a.service.open(ctx, l.Envelope)
+	if err != nil {
+		return err
+	}
+	g := a.group(outputFor(a.digest, &att.Claim))
+	g.Claims = append(g.Claims, &cairnv1.LoggedClaim{Index: int64(e.Index), Claim: protoClaim(att)})
+	for _, k := range att.Keys {
+		key, err := a.service.index.Key(ctx, k.Fingerprint)
+		if err != nil {
+			return err
+		}
+		if i, ok := slices.BinarySearch(g.Operators, key.Operator); !ok {
+			g.Operators = slices.Insert(g.Operators, i, key.Operator)
+		}
+	}
+	if att.Claim.Claim == leaf.ClaimBuild {
+		a.addMaterials(att.Claim.Materials)
+	}
+	return nil
+}
+
+func (a *artifact) group(output string) *cairnv1.OutputGroup {
+	for _, g := range a.groups {
+		if g.Output == output {
+			return g
+		}
+	}
+	g := &cairnv1.OutputGroup{Output: output}
+	a.groups = append(a.groups, g)
+	return g
+}
+
+func (a *artifact) addMaterials(ms []attest.Resource) {
+	if a.seen == nil {
+		a.seen = make(map[string]bool)
+	}
+	for i := range ms {
+		m := protoResource(&ms[i])
+		key := m.Uri + "\n" + strings.Join(m.Digests, "\n")
+		if !a.seen[key] {
+			a.seen[key] = true
+			a.materials = append(a.materials, m)
+		}
+	}
+}
+
+// outputFor returns the digest that a claim reports for the artifact: the
+// artifact's own where they are equal, otherwise the output of the same name,
+// otherwise the first. Empty if the claim obtained nothing.
+func outputFor(digest leaf.Digest, c *attest.Claim) string {
+	has := func(r attest.Resource) bool { return slices.Contains(r.Strong(), digest) }
+	if c.Claim != leaf.ClaimReproduction || slices.ContainsFunc(c.Outputs, has) {
+		return string(digest)
+	}
+	if len(c.Outputs) == 0 {
+		if c.Result == leaf.Identical {
+			return string(digest)
+		}
+		return ""
+	}
+	if i := slices.IndexFunc(c.Subjects, has); i >= 0 && c.Subjects[i].Name != "" {
+		name := c.Subjects[i].Name
+		if j := slices.IndexFunc(c.Outputs, func(r attest.Resource) bool { return r.Name == name }); j >= 0 {
+			return string(c.Outputs[j].Strong()[0])
+		}
+	}
+	return string(c.Outputs[0].Strong()[0])
+}
+
+// A page token is the index at which the next page begins. It stays right
+// while the log grows.
+func formatPageToken(index uint64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte("from " + itoa(index)))
+}
+
+func parsePageToken(token string) (uint64, error) {
+	if token == "" {
+		return 0, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err == nil {
+		if digits, ok := strings.CutPrefix(string(b), "from "); ok {
+			if index, err := strconv.ParseUint(digits, 10, 62); err == nil {
+				return index, nil
+			}
+		}
+	}
+	return 0, reason.Errorf(reason.ArgumentInvalid, "page_token %.40q is not one that this ledger gave", token)
+}

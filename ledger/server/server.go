@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/intake"
+	"github.com/cairnlog/cairn/ledger/store"
+	"github.com/cairnlog/cairn/proto/openapi"
+)
+
+// Config is what a Server serves.
+type Config struct {
+	Intake    *intake.Intake
+	Publisher *checkpoint.Publisher
+	Prover    *engine.Prover
+	Log       engine.Log
+	Blobs     store.Blobs
+	Index     store.Index
+	VKey      string // the log's verifier key, for people to copy
+	Logger    *slog.Logger
+	Now       func() time.Time
+}
+
+// Server serves a ledger's interfaces.
+type Server struct {
+	cfg     Config
+	grpc    *grpc.Server
+	health  *health.Server
+	gateway *gateway
+	http    *http.Server
+	closing chan struct{}
+}
+
+// New returns a Server; Serve makes it listen.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	gw, err := newGateway(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reg := prometheus.NewRegistry()
+	m := newMetrics(reg, cfg.Publisher, cfg.Now, func() float64 { return float64(cfg.Intake.Pending()) })
+	s := &Server{cfg: cfg, gateway: gw, closing: make(chan struct{})}
+	s.grpc, s.health = newGRPCServer(&service{
+		intake:    cfg.Intake,
+		publisher: cfg.Publisher,
+		prover:    cfg.Prover,
+		blobs:     cfg.Blobs,
+		index:     cfg.Index,
+		closing:   s.closing,
+	}, m, cfg.Logger)
+	s.http = &http.Server{
+		Handler:           s.routes(reg),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+func (s *Server) routes(reg *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	t := &tiles{log: s.cfg.Log, publisher: s.cfg.Publisher, logger: s.cfg.Logger}
+	mux.HandleFunc("GET /checkpoint", t.serveCheckpoint)
+	mux.HandleFunc("GET /tile/", t.serveTile)
+	mux.Handle("/v1/", s.gateway)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openapi.JSON)
+	})
+	mux.HandleFunc("GET /{$}", s.serveHome)
+	return mux
+}
+
+// ready returns why the ledger cannot take and publish submissions, or nil.
+func (s *Server) ready() error {
+	if err := s.cfg.Intake.Err(); err != nil {
+		return fmt.Errorf("halted: %w", err)
+	}
+	if s.cfg.Publisher.Latest() == nil {
+		return errors.New("no checkpoint is published yet")
+	}
+	return nil
+}
+
+func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if err := s.ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// Serve serves both listeners until ctx is done, then lets the requests under
+// way finish, for at most grace. The intake and the publisher must run until
+// Serve returns.
+func (s *Server) Serve(ctx context.Context, httpListener, grpcListener net.Listener, grace time.Duration) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.grpc.Serve(grpcListener) })
+	g.Go(func() error { return s.grpc.Serve(s.gateway.listener) })
+	g.Go(func() error {
+		if err := s.http.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving HTTP: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-gctx.Done()
+		return s.drain(grace)
+	})
+	return g.Wait()
+}
+
+func (s *Server) drain(grace time.Duration) error {
+	s.health.Shutdown()
+	close(s.closing) // ends the streams, which would never end by themselves
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("closing HTTP: %w", errors.Join(err, s.http.Close()))
+	}
+	stopped := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-stopped
+	}
+	return errors.Join(err, s.gateway.close())
+}

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"filippo.io/torchwood"
+
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/engine"
+)
+
+const (
+	cacheForever = "public, max-age=31536000, immutable"
+	cacheNever   = "no-cache"
+)
+
+// tiles serves a log as C2SP tlog-tiles. A tile is immutable, since only what
+// the published checkpoint covers is served; the checkpoint is not.
+type tiles struct {
+	log       engine.TileReader
+	publisher *checkpoint.Publisher
+	logger    *slog.Logger
+}
+
+func (t *tiles) serveCheckpoint(w http.ResponseWriter, _ *http.Request) {
+	latest := t.publisher.Latest()
+	if latest == nil {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "no checkpoint is published yet", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", cacheNever)
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	_, _ = w.Write(latest.Signed)
+}
+
+// serveTile serves /tile/<level>/<index> and /tile/entries/<index>, each also
+// with .p/<width>.
+func (t *tiles) serveTile(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	tile, err := torchwood.ParseTilePath(strings.TrimPrefix(r.URL.Path, "/"))
+	if err != nil {
+		http.Error(w, "no such tile path: see https://c2sp.org/tlog-tiles", http.StatusNotFound)
+		return
+	}
+	latest := t.publisher.Latest()
+	if latest == nil {
+		http.Error(w, "no checkpoint is published yet", http.StatusServiceUnavailable)
+		return
+	}
+	level := uint64(max(tile.L, 0))
+	stored := engine.TileWidthAt(level, uint64(tile.N), uint64(latest.N))
+	if tile.W > stored {
+		http.Error(w, "the tile is not in the published tree", http.StatusNotFound)
+		return
+	}
+	var body []byte
+	if tile.L < 0 {
+		if body, err = t.log.Entries(r.Context(), uint64(tile.N), stored); err == nil {
+			body, err = cutEntries(body, tile.W)
+		}
+	} else if body, err = t.log.Tile(r.Context(), level, uint64(tile.N), stored); err == nil {
+		body, err = cutHashes(body, tile.W)
+	}
+	if err != nil {
+		t.logger.ErrorContext(r.Context(), "reading a published tile", slog.String("path", r.URL.Path), slog.Any("err", err))
+		http.Error(w, "the tile could not be read", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Cache-Control", cacheForever)
+	_, _ = w.Write(body)
+}
+
+var errShort = errors.New("the stored tile is shorter than the tree says")
+
+func cutHashes(b []byte, width int) ([]byte, error) {
+	const hashSize = 32
+	if len(b) < width*hashSize {
+		return nil, errShort
+	}
+	return b[:width*hashSize], nil
+}
+
+func cutEntries(b []byte, width int) ([]byte, error) {
+	rest := b
+	for range width {
+		var err error
+		if _, rest, err = torchwood.ReadTileEntry(rest); err != nil {
+			return nil, errors.Join(errShort, err)
+		}
+	}
+	return b[:len(b)-len(rest)], nil
+}

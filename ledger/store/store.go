@@ -1,0 +1,123 @@
+// Package store keeps what the log only hashes: the attestations' bytes, and
+// the index that answers queries.
+//
+// The two are apart because they are worth differently. Bytes are kept by
+// Blobs, and are durable before their leaf is appended. The Index follows the
+// log and can be rebuilt from leaves and bytes, so it may lose its tail in a
+// crash and is caught up at the next start.
+//
+// Invariants, which the contract test checks for every driver:
+//   - Bytes given to a Put that returned nil are there after a crash.
+//   - An Index holds the entries 0 to Size-1, all of them; Add is atomic.
+//   - An answer never mixes two states of the index.
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"github.com/cairnlog/cairn/ledger/leaf"
+)
+
+// ErrNotFound is returned for bytes, entries and keys that are not stored.
+var ErrNotFound = errors.New("not found in the store")
+
+// Blobs keeps bytes under their SHA-256.
+type Blobs interface {
+	// Put durably stores all of blobs, or fails. Bytes that are already stored
+	// are left as they are.
+	Put(ctx context.Context, blobs []Blob) error
+	// Get returns the bytes with a sha256 digest.
+	Get(ctx context.Context, digest leaf.Digest) ([]byte, error)
+	Close() error
+}
+
+// Blob is bytes with their digest.
+type Blob struct {
+	Digest leaf.Digest // sha256
+	Bytes  []byte
+}
+
+// Index answers queries from what the log's leaves say.
+type Index interface {
+	// Size returns the number of entries indexed.
+	Size(ctx context.Context) (uint64, error)
+	// Add indexes the next entries, the first of which must have index Size,
+	// together with what they change about keys.
+	Add(ctx context.Context, entries []Entry) error
+	// Find returns the indexes of entries that have a term, in log order,
+	// starting at from, at most limit.
+	Find(ctx context.Context, term Term, from uint64, limit int) ([]uint64, error)
+	// Entries returns the leaves at the given indexes, in their order.
+	Entries(ctx context.Context, indexes []uint64) ([]Entry, error)
+	// Key returns an enrolled key.
+	Key(ctx context.Context, fp leaf.Fingerprint) (*Key, error)
+	// Keys returns all enrolled keys in the order of their enrolment.
+	Keys(ctx context.Context) ([]Key, error)
+	Close() error
+}
+
+// Entry is one entry of the log with its leaf's text.
+type Entry struct {
+	Index uint64
+	Text  []byte
+	Leaf  *leaf.Leaf // set for Add; nil in answers
+	// Enrols and Revokes are what an enrol or revoke entry does.
+	Enrols  *Key
+	Revokes leaf.Fingerprint
+}
+
+// Key is an enrolled key.
+type Key struct {
+	Fingerprint leaf.Fingerprint
+	PEM         string
+	Operator    string
+	URL         string
+	Enrolled    uint64  // index of its latest enrolment
+	Revoked     *uint64 // index of its first revocation, or nil
+}
+
+// Term is what an entry can be found by. Each is derived from the leaf alone.
+type Term [sha256.Size]byte
+
+// The terms. The word keeps the kinds apart.
+func term(word, value string) Term { return sha256.Sum256([]byte(word + " " + value)) }
+
+// DigestTerm finds entries with a subject or an output.
+func DigestTerm(d leaf.Digest) Term { return term("digest", string(d)) }
+
+// NameTerm finds entries with a name, given by its hash.
+func NameTerm(d leaf.Digest) Term { return term("name", string(d)) }
+
+// KeyTerm finds entries signed by a key.
+func KeyTerm(f leaf.Fingerprint) Term { return term("key", string(f)) }
+
+// EnvelopeTerm finds the entry of an attestation by its bytes.
+func EnvelopeTerm(d leaf.Digest) Term { return term("envelope", string(d)) }
+
+// LeafTerm finds the entry with an RFC 6962 leaf hash.
+func LeafTerm(hash []byte) Term { return term("leaf", string(hash)) }
+
+// IdentityTerm finds the entry that a submission would repeat.
+func IdentityTerm(id [sha256.Size]byte) Term { return term("identity", string(id[:])) }
+
+// terms returns all terms of an entry. Some may be equal.
+func terms(e *Entry) []Term {
+	l := e.Leaf
+	ts := make([]Term, 0, 8)
+	ts = append(ts, IdentityTerm(l.Identity()), LeafTerm(leaf.Hash(e.Text)), EnvelopeTerm(l.Envelope))
+	for _, k := range l.Keys {
+		ts = append(ts, KeyTerm(k))
+	}
+	for _, n := range l.Names {
+		ts = append(ts, NameTerm(n))
+	}
+	for _, d := range l.Subjects {
+		ts = append(ts, DigestTerm(d))
+	}
+	for _, d := range l.Outputs {
+		ts = append(ts, DigestTerm(d))
+	}
+	return ts
+}
