@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/cairnlog/cairn/ledger/intake"
+)
+
+// config is the configuration file. Unknown keys are errors. Relative paths are
+// relative to the working directory.
+type config struct {
+	// Key is the file with the log's signing key, in the form of
+	// golang.org/x/mod/sumdb/note. No one else may read it. The key's name is
+	// the log's origin.
+	Key string `yaml:"key"`
+	// State is the file in which the signer keeps what it last signed. It must
+	// not stand inside Log, and must never be restored from an older copy.
+	State string `yaml:"state"`
+	// Log is the directory of the log: tiles, entries and checkpoint.
+	Log string `yaml:"log"`
+	// Blobs is the database of the attestations' bytes.
+	Blobs string `yaml:"blobs"`
+	// Index is the database of the query index. It can be deleted: it is
+	// rebuilt from the log and the bytes.
+	Index string `yaml:"index"`
+	// HTTP and GRPC are the addresses to listen on; port 0 picks a free one.
+	HTTP string `yaml:"http"`
+	GRPC string `yaml:"grpc"`
+	// Policy is a tlog-policy file that every published checkpoint must
+	// satisfy. Without one, the log's own signature suffices.
+	Policy string `yaml:"policy"`
+	// Limits is how fast keys and addresses may submit.
+	Limits intake.Limits `yaml:"limits"`
+	// PublishInterval is the least time between two checkpoints.
+	PublishInterval time.Duration `yaml:"publishInterval"`
+	// Grace is how long requests may go on after SIGTERM.
+	Grace time.Duration `yaml:"grace"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel slog.Level `yaml:"logLevel"`
+
+	// dev is set by -dev: keys and directories that are missing are made.
+	dev bool
+}
+
+// defaults is the configuration of what a file leaves out.
+func defaults() *config {
+	return &config{
+		HTTP: "127.0.0.1:8080",
+		GRPC: "127.0.0.1:8081",
+		Limits: intake.Limits{
+			PerKey:     intake.Rate{PerSecond: 100, Burst: 2000},
+			PerAddress: intake.Rate{PerSecond: 1000, Burst: 10000},
+		},
+		PublishInterval: 20 * time.Millisecond,
+		Grace:           30 * time.Second,
+	}
+}
+
+// devConfig is the configuration of -dev. Everything comes from this machine,
+// so nothing is limited.
+func devConfig(dir string) *config {
+	c := defaults()
+	c.Key = filepath.Join(dir, "ledger.key")
+	c.State = filepath.Join(dir, "signed")
+	c.Log = filepath.Join(dir, "log")
+	c.Blobs = filepath.Join(dir, "blobs.db")
+	c.Index = filepath.Join(dir, "index.db")
+	c.HTTP, c.GRPC = "127.0.0.1:0", "127.0.0.1:0"
+	c.Limits = intake.Limits{}
+	c.Grace = 10 * time.Second
+	c.dev = true
+	return c
+}
+
+// parseArgs reads the command line. check is set if the configuration was only
+// to be checked.
+func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err error) {
+	fs := flag.NewFlagSet("cairn-ledger", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE]\n"+
+			"       cairn-ledger -config FILE [-check-config]\n\n")
+		fs.PrintDefaults()
+		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")
+	}
+	dev := fs.String("dev", "", "serve on loopback, with key and state under `DIR`, made if missing")
+	file := fs.String("config", "", "serve as the YAML `FILE` says")
+	fs.BoolVar(&check, "check-config", false, "only check the configuration")
+	httpAddr := fs.String("http", "", "listen for HTTP on `ADDR`")
+	grpcAddr := fs.String("grpc", "", "listen for gRPC on `ADDR`")
+	policyFile := fs.String("policy", "", "publish only what the tlog-policy in `FILE` accepts")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, false, err
+		}
+		return nil, false, usageError{err}
+	}
+	switch {
+	case fs.NArg() > 0:
+		return nil, false, usageError{fmt.Errorf("unexpected argument %q", fs.Arg(0))}
+	case (*dev == "") == (*file == ""):
+		return nil, false, usageError{errors.New("give either -dev DIR or -config FILE")}
+	case *dev != "":
+		c = devConfig(*dev)
+	default:
+		if c, err = readConfig(*file); err != nil {
+			return nil, false, usageError{err}
+		}
+	}
+	override(&c.HTTP, *httpAddr)
+	override(&c.GRPC, *grpcAddr)
+	override(&c.Policy, *policyFile)
+	return c, check, nil
+}
+
+func override(field *string, value string) {
+	if value != "" {
+		*field = value
+	}
+}
+
+func readConfig(path string) (*config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	c := defaults()
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(c); err != nil {
+		return nil, fmt.Errorf("parsing configuration %s: %w", path, err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("checking configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c *config) check() error {
+	for name, v := range map[string]string{"key": c.Key, "state": c.State, "log": c.Log, "blobs": c.Blobs, "index": c.Index} {
+		if v == "" {
+			return fmt.Errorf("%s is missing", name)
+		}
+	}
+	inside, err := filepath.Rel(c.Log, c.State)
+	if err == nil && filepath.IsLocal(inside) {
+		return fmt.Errorf("state %s stands inside log %s: a restored log would roll it back", c.State, c.Log)
+	}
+	if c.PublishInterval < 0 || c.Grace <= 0 {
+		return errors.New("publishInterval must not be negative, and grace must be positive")
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"filippo.io/torchwood"
+
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/policy"
+)
+
+// loadPolicy reads the policy that checkpoints must satisfy. It must be one
+// that this log can satisfy.
+func loadPolicy(path string, key *checkpoint.Key) (torchwood.Policy, error) {
+	if path == "" {
+		return torchwood.ThresholdPolicy(2,
+			torchwood.OriginPolicy(key.Signer.Name()), torchwood.SingleVerifierPolicy(key.Verifier)), nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading policy: %w", err)
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("parsing policy %s: %w", path, err)
+	}
+	if _, err := p.Verifier(key.Signer.Name(), key.Signer.KeyHash()); err != nil {
+		return nil, fmt.Errorf("policy %s does not name this log: add the line `log %s`", path, key.VKey)
+	}
+	if len(p.Witnesses()) > 0 {
+		return nil, fmt.Errorf("policy %s has witnesses, which this version does not ask for cosignatures yet: "+
+			"it would publish nothing", path)
+	}
+	return p, nil
+}
+
+// prepareDev makes what -dev needs and does not find.
+func prepareDev(cfg *config) error {
+	dir := filepath.Dir(cfg.Key)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return usageError{fmt.Errorf("making %s: %w", dir, err)}
+	}
+	if _, err := os.Stat(cfg.Key); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	// A lost key is not replaced: whoever knows the old one could not tell.
+	if _, err := os.Stat(cfg.State); err == nil {
+		return usageError{fmt.Errorf("%s is missing, but %s shows that it was used: restore it", cfg.Key, cfg.State)}
+	}
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // never fails
+	key, err := checkpoint.CreateKey(cfg.Key, fmt.Sprintf("localhost/cairn-%x", id))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "policy"), []byte("log "+key.VKey+"\nquorum none\n"), 0o644)
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/intake"
+	"github.com/cairnlog/cairn/ledger/server"
+	"github.com/cairnlog/cairn/ledger/store"
+)
+
+// ledger is the parts of one ledger.
+type ledger struct {
+	grace     time.Duration
+	vkey      string
+	guard     *checkpoint.Guard
+	intake    *intake.Intake
+	publisher *checkpoint.Publisher
+	server    *server.Server
+	log       engine.Log
+	closers   []io.Closer // in the order of opening
+}
+
+// openLedger opens the ledger's storage and refuses one that contradicts what
+// was signed. The lock of the signer's state keeps a second process out before
+// anything else is touched.
+func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledger, err error) {
+	l = &ledger{grace: cfg.Grace}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	if cfg.dev {
+		if err := prepareDev(cfg); err != nil {
+			return l, err
+		}
+	}
+	key, err := checkpoint.ReadKey(cfg.Key)
+	if err != nil {
+		return l, usageError{err}
+	}
+	l.vkey = key.VKey
+	policy, err := loadPolicy(cfg.Policy, key)
+	if err != nil {
+		return l, usageError{err}
+	}
+	if err := l.openGuard(ctx, cfg, key); err != nil {
+		return l, err
+	}
+	if err := l.openLog(ctx, cfg); err != nil {
+		return l, err
+	}
+	return l, l.assemble(ctx, cfg, policy, logger)
+}
+
+func (l *ledger) openGuard(ctx context.Context, cfg *config, key *checkpoint.Key) error {
+	state, err := checkpoint.OpenFileState(cfg.State)
+	if err != nil {
+		return usageError{err}
+	}
+	l.closers = append(l.closers, state)
+	l.guard, err = checkpoint.NewGuard(ctx, key.Signer, state)
+	return err
+}
+
+func (l *ledger) openLog(ctx context.Context, cfg *config) error {
+	// Opening a log that is not there creates an empty one: whether there
+	// should be one is asked first.
+	if _, err := os.Stat(cfg.Log); errors.Is(err, os.ErrNotExist) {
+		if err := l.guard.Check(0); err != nil {
+			return err
+		}
+	}
+	log, err := engine.OpenTessera(ctx, cfg.Log, l.guard.Genesis(ctx))
+	if err != nil {
+		return err
+	}
+	l.log = log
+	l.closers = append(l.closers, log)
+	size, err := log.Size(ctx)
+	if err != nil {
+		return err
+	}
+	return l.guard.Check(size)
+}
+
+func (l *ledger) assemble(ctx context.Context, cfg *config, policy torchwood.Policy, logger *slog.Logger) error {
+	blobs, err := store.OpenSQLiteBlobs(ctx, cfg.Blobs)
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, blobs)
+	index, err := store.OpenSQLiteIndex(ctx, cfg.Index)
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, index)
+
+	prover := engine.NewProver(l.log)
+	l.intake, err = intake.New(ctx, intake.Config{
+		Log: l.log, Prover: prover, Blobs: blobs, Index: index, Limits: cfg.Limits,
+		Grew: func() { l.publisher.Grew() },
+	})
+	if err != nil {
+		return err
+	}
+	l.publisher = checkpoint.NewPublisher(checkpoint.Config{
+		Guard: l.guard, Log: l.log, Proofs: prover, Policy: policy,
+		Index: l.intake.Follow, Interval: cfg.PublishInterval, Now: time.Now,
+	})
+	l.server, err = server.New(ctx, server.Config{
+		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Blobs: blobs, Index: index,
+		VKey: l.vkey, Logger: logger, Now: time.Now,
+	})
+	return err
+}
+
+// run serves until ctx is done or storage fails, and calls ready once the
+// ledger takes requests. The parts stop in the order of what needs what:
+// requests need the intake and the publisher to be answered, and what the
+// intake appended last must still be published.
+func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listener, ready func() error) error {
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	appending, stopAppending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAppending()
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+
+	var g errgroup.Group
+	g.Go(func() error {
+		defer stopServing()
+		err := l.publisher.Run(publishing)
+		if err != nil {
+			l.intake.Halt(err)
+		}
+		return err
+	})
+	if _, err := l.publisher.Wait(serving, 0); err != nil {
+		stopPublishing()
+		if failed := g.Wait(); failed != nil {
+			return failed
+		}
+		return nil // asked to stop before it was ready
+	}
+	g.Go(func() error {
+		defer stopPublishing()
+		defer stopServing()
+		return l.intake.Run(appending)
+	})
+	g.Go(func() error {
+		defer stopAppending()
+		return l.server.Serve(serving, httpListener, grpcListener, l.grace)
+	})
+	if err := ready(); err != nil {
+		stopServing()
+		return errors.Join(fmt.Errorf("printing the ready line: %w", err), g.Wait())
+	}
+	return g.Wait()
+}
+
+// close releases what was opened, last first.
+func (l *ledger) close() error {
+	var errs []error
+	for i := len(l.closers) - 1; i >= 0; i-- {
+		errs = append(errs, l.closers[i].Close())
+	}
+	l.closers = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,27 @@
+// Command cairn-ledger serves a ledger: it takes signed attestations into an
+// append-only Merkle log and proves what the log holds.
+//
+//	cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE]
+//	cairn-ledger -config FILE [-check-config]
+//
+// With -dev it needs no configuration: it makes a key and keeps its state under
+// DIR, on loopback. Once it takes requests it prints one line of JSON on
+// stdout, with its origin, verifier key and addresses; all else goes to stderr.
+// SIGTERM drains and exits 0.
+//
+// Exit codes: 0 stopped as asked, 1 failed while serving, 2 usage or
+// configuration, 5 the log contradicts what was signed before.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}

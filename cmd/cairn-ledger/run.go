@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+
+	"k8s.io/klog/v2"
+
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+// usageError is an error in the command line or the configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// run is the command; it returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cfg, check, err := parseArgs(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err == nil && check:
+		return 0
+	case err == nil:
+		err = serve(ctx, cfg, stdout, stderr)
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "cairn-ledger: error: %v\n", err)
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return reason.ExitUsage
+	case errors.Is(err, checkpoint.ErrRollback):
+		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; keep this state as evidence, "+
+			"and start from the newest copy of the log\n")
+		return reason.ExitMisbehave
+	}
+	return reason.ExitNo
+}
+
+// ready is the line on stdout.
+type ready struct {
+	Origin string `json:"origin"`
+	VKey   string `json:"vkey"`
+	HTTP   string `json:"http"`
+	GRPC   string `json:"grpc"`
+}
+
+func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	// Tessera logs through klog, and logs each of its steps at info.
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+
+	httpListener, err := net.Listen("tcp", cfg.HTTP)
+	if err != nil {
+		return usageError{fmt.Errorf("listening for HTTP: %w", err)}
+	}
+	defer func() { _ = httpListener.Close() }()
+	grpcListener, err := net.Listen("tcp", cfg.GRPC)
+	if err != nil {
+		return usageError{fmt.Errorf("listening for gRPC: %w", err)}
+	}
+	defer func() { _ = grpcListener.Close() }()
+
+	l, err := openLedger(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	return l.run(ctx, httpListener, grpcListener, func() error {
+		line, err := json.Marshal(ready{
+			Origin: l.guard.Origin(),
+			VKey:   l.vkey,
+			HTTP:   "http://" + httpListener.Addr().String(),
+			GRPC:   grpcListener.Addr().String(),
+		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(stdout, "%s\n", line)
+		return err
+	})
+}
