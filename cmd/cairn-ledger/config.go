@@ -41,10 +41,14 @@ type config struct {
 	Policy string `yaml:"policy"`
 	// Limits is how fast keys and addresses may submit.
 	Limits intake.Limits `yaml:"limits"`
+	// BatchWindow is how long a submission waits for others to share its fsyncs.
+	BatchWindow time.Duration `yaml:"batchWindow"`
 	// PublishInterval is the least time between two checkpoints.
 	PublishInterval time.Duration `yaml:"publishInterval"`
 	// Grace is how long requests may go on after SIGTERM.
 	Grace time.Duration `yaml:"grace"`
+	// Debug is a loopback address for profiles (net/http/pprof); none if empty.
+	Debug string `yaml:"debug"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel slog.Level `yaml:"logLevel"`
 
@@ -61,7 +65,8 @@ func defaults() *config {
 			PerKey:     intake.Rate{PerSecond: 100, Burst: 2000},
 			PerAddress: intake.Rate{PerSecond: 1000, Burst: 10000},
 		},
-		PublishInterval: 20 * time.Millisecond,
+		BatchWindow:     10 * time.Millisecond,
+		PublishInterval: 40 * time.Millisecond,
 		Grace:           30 * time.Second,
 	}
 }
@@ -98,6 +103,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs.BoolVar(&check, "check-config", false, "only check the configuration")
 	httpAddr := fs.String("http", "", "listen for HTTP on `ADDR`")
 	grpcAddr := fs.String("grpc", "", "listen for gRPC on `ADDR`")
+	debug := fs.String("debug", "", "serve profiles on the loopback `ADDR`")
 	policyFile := fs.String("policy", "", "publish only what the tlog-policy in `FILE` accepts")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -120,6 +126,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	override(&c.HTTP, *httpAddr)
 	override(&c.GRPC, *grpcAddr)
 	override(&c.Policy, *policyFile)
+	override(&c.Debug, *debug)
 	return c, check, nil
 }
 
@@ -156,8 +163,8 @@ func (c *config) check() error {
 	if err == nil && filepath.IsLocal(inside) {
 		return fmt.Errorf("state %s stands inside log %s: a restored log would roll it back", c.State, c.Log)
 	}
-	if c.PublishInterval < 0 || c.Grace <= 0 {
-		return errors.New("publishInterval must not be negative, and grace must be positive")
+	if c.BatchWindow < 0 || c.PublishInterval < 0 || c.Grace <= 0 {
+		return errors.New("batchWindow and publishInterval must not be negative, and grace must be positive")
 	}
 	return nil
 }

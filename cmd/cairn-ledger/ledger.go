@@ -110,7 +110,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, policy torchwood.Pol
 
 	prover := engine.NewProver(l.log)
 	l.intake, err = intake.New(ctx, intake.Config{
-		Log: l.log, Prover: prover, Blobs: blobs, Index: index, Limits: cfg.Limits,
+		Log: l.log, Prover: prover, Blobs: blobs, Index: index, Limits: cfg.Limits, Window: cfg.BatchWindow,
 		Grew: func() { l.publisher.Grew() },
 	})
 	if err != nil {

@@ -72,6 +72,14 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 	}
 	defer func() { _ = grpcListener.Close() }()
 
+	if cfg.Debug != "" {
+		stop, err := serveDebug(cfg.Debug)
+		if err != nil {
+			return usageError{err}
+		}
+		defer stop()
+	}
+
 	l, err := openLedger(ctx, cfg, logger)
 	if err != nil {
 		return err

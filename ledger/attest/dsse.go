@@ -49,7 +49,11 @@ func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 			return nil, err
 		}
 	}
-	if a.Keys, err = verifyDSSE(&env, payload, ring); err != nil {
+	a.Keys, err = verifyDSSE(&env, payload, ring)
+	if e, ok := reason.Of(err); ok && a.Enrolment != nil && e.Reason == reason.KeyNotEnrolled {
+		return nil, reason.Errorf(reason.EnrolmentInvalid, "the enrolment is not signed by the key in it alone")
+	}
+	if err != nil {
 		return nil, err
 	}
 	switch env.PayloadType {
@@ -97,7 +101,7 @@ func attribute(msg, sig []byte, hint string, ring Keyring) (*PublicKey, error) {
 		return hinted, nil
 	}
 	for _, k := range ring.Candidates() {
-		if k != hinted && k.Verify(msg, sig) {
+		if (!known || k != hinted) && k.Verify(msg, sig) {
 			return k, nil
 		}
 	}

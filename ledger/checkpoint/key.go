@@ -61,8 +61,10 @@ func parseKey(skey string) (*Key, error) {
 		return nil, err
 	}
 	// note.NewSigner accepted the text, but does not give the public key away:
-	// PRIVATE+KEY+<name>+<hash>+<base64 of algorithm and seed>.
-	material, err := base64.StdEncoding.DecodeString(skey[strings.LastIndexByte(skey, '+')+1:])
+	// PRIVATE+KEY+<name>+<hash>+<base64 of algorithm and seed>. The name holds
+	// no plus sign, but the base64 may.
+	fields := strings.SplitN(skey, "+", 5)
+	material, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
 	if err != nil || len(material) != 1+ed25519.SeedSize {
 		return nil, errors.New("the key does not end in an Ed25519 seed")
 	}

@@ -53,6 +53,9 @@ type Config struct {
 	Blobs  store.Blobs
 	Index  store.Index
 	Limits Limits
+	// Window is how long a batch waits for more after its first submission.
+	// What a batch costs, mostly fsyncs, is shared by all in it.
+	Window time.Duration
 	// Grew is called when entries were appended.
 	Grew func()
 }
@@ -135,7 +138,7 @@ func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result,
 	}
 	c, first := in.join(att)
 	if first {
-		in.begin(context.WithoutCancel(ctx), c)
+		in.begin(c)
 	}
 	select {
 	case <-c.done:
@@ -163,19 +166,8 @@ func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
 	return c, true
 }
 
-// begin answers a new call from the index, or queues it. It is looked up after
-// it joined the map, so that no entry can be indexed between the two.
-func (in *Intake) begin(ctx context.Context, c *call) {
-	known, err := in.find(ctx, c.identity)
-	if err != nil {
-		in.finish(c, reason.Errorf(reason.InternalError, "looking for an earlier entry: %w", err))
-		return
-	}
-	if known != nil {
-		c.index, c.text = known.Index, known.Text
-		in.finish(c, nil)
-		return
-	}
+// begin queues a new call.
+func (in *Intake) begin(c *call) {
 	select {
 	case in.queue <- c:
 	default:
@@ -189,19 +181,6 @@ func overloaded(what string, limit int) error {
 		Message:    fmt.Sprintf("the ledger has %d %s under way, as many as it takes", limit, what),
 		RetryAfter: retryOverload,
 	}
-}
-
-// find returns the entry with an identity, or nil.
-func (in *Intake) find(ctx context.Context, identity [32]byte) (*store.Entry, error) {
-	found, err := in.cfg.Index.Find(ctx, store.IdentityTerm(identity), 0, 1)
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	entries, err := in.cfg.Index.Entries(ctx, found)
-	if err != nil {
-		return nil, err
-	}
-	return &entries[0], nil
 }
 
 // finish answers a call that adds no entry.
@@ -238,8 +217,8 @@ func (in *Intake) Run(ctx context.Context) error {
 	return context.Cause(in.halted)
 }
 
-// collect waits for a submission and returns it with those queued behind it;
-// nil when there is nothing left to do.
+// collect waits for a submission and returns it with those that follow within
+// the window; nil when there is nothing left to do.
 func (in *Intake) collect(ctx context.Context) []*call {
 	var first *call
 	select {
@@ -255,21 +234,26 @@ func (in *Intake) collect(ctx context.Context) []*call {
 	}
 	batch := []*call{first}
 	size := len(first.att.Raw)
+	window := time.NewTimer(in.cfg.Window)
+	defer window.Stop()
 	for len(batch) < maxBatch && size < maxBatchBytes {
 		select {
 		case c := <-in.queue:
 			batch = append(batch, c)
 			size += len(c.att.Raw)
-			continue
-		default:
+		case <-window.C:
+			return batch
 		}
-		break
 	}
 	return batch
 }
 
 // append makes a batch's bytes durable and appends its leaves.
 func (in *Intake) append(ctx context.Context, batch []*call) error {
+	batch, err := in.answerKnown(ctx, batch)
+	if err != nil {
+		return err
+	}
 	accepted := batch[:0]
 	blobs := make([]store.Blob, 0, len(batch))
 	for _, c := range batch {
@@ -291,6 +275,34 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	}
 	in.appended <- accepted
 	return nil
+}
+
+// answerKnown answers the calls whose entry is indexed, and returns the others.
+// A call is looked up after it joined the map, so no entry of its identity can
+// have been indexed and forgotten in between.
+func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, error) {
+	terms := make([]store.Term, len(batch))
+	for i, c := range batch {
+		terms[i] = store.IdentityTerm(c.identity)
+	}
+	first, err := in.cfg.Index.First(ctx, terms)
+	if err != nil {
+		return nil, err
+	}
+	unknown := batch[:0]
+	for i, c := range batch {
+		if first[i] == store.NoEntry {
+			unknown = append(unknown, c)
+			continue
+		}
+		entries, err := in.cfg.Index.Entries(ctx, first[i:i+1])
+		if err != nil {
+			return nil, err
+		}
+		c.index, c.text = entries[0].Index, entries[0].Text
+		in.finish(c, nil)
+	}
+	return unknown, nil
 }
 
 // resolve waits for the indexes of appended batches, in order.

@@ -60,27 +60,48 @@ func inTx(ctx context.Context, w *sql.DB, f func(*sql.Tx) error) error {
 	return nil
 }
 
-// insertRows runs prefix with one group of placeholders for each row.
-func insertRows(ctx context.Context, tx *sql.Tx, prefix string, rows [][]any) error {
-	for len(rows) > 0 {
-		n := min(len(rows), rowsPerInsert)
-		group := "(?" + strings.Repeat(",?", len(rows[0])-1) + ")"
-		args := make([]any, 0, n*len(rows[0]))
-		for _, row := range rows[:n] {
-			args = append(args, row...)
-		}
-		if _, err := tx.ExecContext(ctx, prefix+" VALUES "+group+strings.Repeat(","+group, n-1), args...); err != nil {
+// inserter inserts rows of a fixed number of columns, many to a statement.
+type inserter struct{ one, many *sql.Stmt }
+
+// prepareInsert prepares an insertion of rows of the given number of columns.
+func prepareInsert(ctx context.Context, w *sql.DB, prefix string, columns int) (*inserter, error) {
+	group := "(?" + strings.Repeat(",?", columns-1) + ")"
+	one, err := w.PrepareContext(ctx, prefix+" VALUES "+group)
+	if err != nil {
+		return nil, err
+	}
+	many, err := w.PrepareContext(ctx, prefix+" VALUES "+group+strings.Repeat(","+group, rowsPerInsert-1))
+	if err != nil {
+		return nil, errors.Join(err, one.Close())
+	}
+	return &inserter{one, many}, nil
+}
+
+// insert inserts rows, given one after the other, in tx.
+func (in *inserter) insert(ctx context.Context, tx *sql.Tx, columns int, values []any) error {
+	many, one := tx.StmtContext(ctx, in.many), tx.StmtContext(ctx, in.one)
+	for len(values) >= rowsPerInsert*columns {
+		if _, err := many.ExecContext(ctx, values[:rowsPerInsert*columns]...); err != nil {
 			return err
 		}
-		rows = rows[n:]
+		values = values[rowsPerInsert*columns:]
+	}
+	for len(values) > 0 {
+		if _, err := one.ExecContext(ctx, values[:columns]...); err != nil {
+			return err
+		}
+		values = values[columns:]
 	}
 	return nil
 }
+
+func (in *inserter) close() error { return errors.Join(in.one.Close(), in.many.Close()) }
 
 // SQLiteBlobs is Blobs in a SQLite database.
 type SQLiteBlobs struct {
 	w, r *sql.DB
 	get  *sql.Stmt
+	put  *inserter
 }
 
 const blobsSchema = `CREATE TABLE IF NOT EXISTS blobs (
@@ -95,22 +116,24 @@ func OpenSQLiteBlobs(ctx context.Context, path string) (*SQLiteBlobs, error) {
 	if err != nil {
 		return nil, err
 	}
-	get, err := r.PrepareContext(ctx, "SELECT bytes FROM blobs WHERE sha256 = ?")
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading %s: %w", path, err), w.Close(), r.Close())
+	s := &SQLiteBlobs{w: w, r: r}
+	s.get, err = r.PrepareContext(ctx, "SELECT bytes FROM blobs WHERE sha256 = ?")
+	if err == nil {
+		s.put, err = prepareInsert(ctx, w, "INSERT OR IGNORE INTO blobs (sha256, bytes)", 2)
 	}
-	return &SQLiteBlobs{w: w, r: r, get: get}, nil
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), w.Close(), r.Close())
+	}
+	return s, nil
 }
 
 // Put implements Blobs.
 func (s *SQLiteBlobs) Put(ctx context.Context, blobs []Blob) error {
-	rows := make([][]any, 0, len(blobs))
+	values := make([]any, 0, 2*len(blobs))
 	for _, b := range blobs {
-		rows = append(rows, []any{b.Digest.Bytes(), b.Bytes})
+		values = append(values, b.Digest.Bytes(), b.Bytes)
 	}
-	err := inTx(ctx, s.w, func(tx *sql.Tx) error {
-		return insertRows(ctx, tx, "INSERT OR IGNORE INTO blobs (sha256, bytes)", rows)
-	})
+	err := inTx(ctx, s.w, func(tx *sql.Tx) error { return s.put.insert(ctx, tx, 2, values) })
 	if err != nil {
 		return fmt.Errorf("storing %d attestations: %w", len(blobs), err)
 	}
@@ -131,4 +154,6 @@ func (s *SQLiteBlobs) Get(ctx context.Context, digest leaf.Digest) ([]byte, erro
 }
 
 // Close implements Blobs.
-func (s *SQLiteBlobs) Close() error { return errors.Join(s.get.Close(), s.r.Close(), s.w.Close()) }
+func (s *SQLiteBlobs) Close() error {
+	return errors.Join(s.get.Close(), s.put.close(), s.r.Close(), s.w.Close())
+}

@@ -1,10 +1,14 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -12,9 +16,12 @@ import (
 // SQLiteIndex is an Index in a SQLite database. Its commits are not synced:
 // what a crash takes is read again from the log.
 type SQLiteIndex struct {
-	w, r *sql.DB
-	find *sql.Stmt
-	text *sql.Stmt
+	w, r    *sql.DB
+	find    *sql.Stmt
+	first   *sql.Stmt // for rowsPerInsert terms
+	text    *sql.Stmt
+	entries *inserter
+	terms   *inserter
 }
 
 const indexSchema = `
@@ -43,14 +50,29 @@ func OpenSQLiteIndex(ctx context.Context, path string) (*SQLiteIndex, error) {
 		return nil, err
 	}
 	x := &SQLiteIndex{w: w, r: r}
-	x.find, err = r.PrepareContext(ctx, "SELECT idx FROM terms WHERE term = ? AND idx >= ? ORDER BY idx LIMIT ?")
-	if err == nil {
-		x.text, err = r.PrepareContext(ctx, "SELECT leaf FROM entries WHERE idx = ?")
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading %s: %w", path, err), x.Close())
+	if err := x.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), w.Close(), r.Close())
 	}
 	return x, nil
+}
+
+func (x *SQLiteIndex) prepare(ctx context.Context) (err error) {
+	if x.entries, err = prepareInsert(ctx, x.w, "INSERT INTO entries (idx, leaf)", 2); err != nil {
+		return err
+	}
+	if x.terms, err = prepareInsert(ctx, x.w, "INSERT OR IGNORE INTO terms (term, idx)", 2); err != nil {
+		return err
+	}
+	for stmt, query := range map[**sql.Stmt]string{
+		&x.find:  "SELECT idx FROM terms WHERE term = ? AND idx >= ? ORDER BY idx LIMIT ?",
+		&x.first: "SELECT term, min(idx) FROM terms WHERE term IN (?" + strings.Repeat(",?", rowsPerInsert-1) + ") GROUP BY term",
+		&x.text:  "SELECT leaf FROM entries WHERE idx = ?",
+	} {
+		if *stmt, err = x.r.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Size implements Index.
@@ -75,29 +97,49 @@ func (x *SQLiteIndex) Add(ctx context.Context, entries []Entry) error {
 		if err != nil {
 			return err
 		}
-		var leaves, found [][]any
+		leaves := make([]any, 0, 2*len(entries))
 		for i := range entries {
 			e := &entries[i]
 			if e.Index != size+uint64(i) {
 				return fmt.Errorf("entry %d is out of order, want %d", e.Index, size+uint64(i))
 			}
-			leaves = append(leaves, []any{e.Index, e.Text})
-			for _, t := range terms(e) {
-				found = append(found, []any{t[:], e.Index})
-			}
+			leaves = append(leaves, e.Index, e.Text)
 			if err := changeKeys(ctx, tx, e); err != nil {
 				return err
 			}
 		}
-		if err := insertRows(ctx, tx, "INSERT INTO entries (idx, leaf)", leaves); err != nil {
+		if err := x.entries.insert(ctx, tx, 2, leaves); err != nil {
 			return err
 		}
-		return insertRows(ctx, tx, "INSERT OR IGNORE INTO terms (term, idx)", found)
+		return x.terms.insert(ctx, tx, 2, termRows(entries))
 	})
 	if err != nil {
 		return fmt.Errorf("indexing %d entries: %w", len(entries), err)
 	}
 	return nil
+}
+
+// termRows returns the rows of all terms of entries, in the order of the
+// table's key: neighbours then share pages of the tree.
+func termRows(entries []Entry) []any {
+	type row struct {
+		term Term
+		idx  uint64
+	}
+	rows := make([]row, 0, 8*len(entries))
+	for i := range entries {
+		for _, t := range terms(&entries[i]) {
+			rows = append(rows, row{t, entries[i].Index})
+		}
+	}
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(bytes.Compare(a.term[:], b.term[:]), cmp.Compare(a.idx, b.idx))
+	})
+	values := make([]any, 0, 2*len(rows))
+	for i := range rows {
+		values = append(values, rows[i].term[:], rows[i].idx)
+	}
+	return values
 }
 
 func changeKeys(ctx context.Context, tx *sql.Tx, e *Entry) error {
@@ -133,6 +175,47 @@ func (x *SQLiteIndex) Find(ctx context.Context, t Term, from uint64, limit int) 
 		return nil, fmt.Errorf("looking up entries: %w", err)
 	}
 	return indexes, nil
+}
+
+// First implements Index.
+func (x *SQLiteIndex) First(ctx context.Context, terms []Term) ([]uint64, error) {
+	indexes := make([]uint64, len(terms))
+	for start := 0; start < len(terms); start += rowsPerInsert {
+		end := min(start+rowsPerInsert, len(terms))
+		if err := x.firstOf(ctx, terms[start:end], indexes[start:end]); err != nil {
+			return nil, fmt.Errorf("looking up entries: %w", err)
+		}
+	}
+	return indexes, nil
+}
+
+// firstOf fills in the first entries of at most rowsPerInsert terms.
+func (x *SQLiteIndex) firstOf(ctx context.Context, terms []Term, indexes []uint64) error {
+	args := make([]any, rowsPerInsert)
+	for i := range args {
+		args[i] = terms[min(i, len(terms)-1)][:]
+	}
+	rows, err := x.first.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	found := make(map[Term]uint64)
+	for rows.Next() {
+		var t []byte
+		var idx uint64
+		if err := rows.Scan(&t, &idx); err != nil {
+			return err
+		}
+		found[Term(t)] = idx
+	}
+	for i, t := range terms {
+		indexes[i] = NoEntry
+		if idx, ok := found[t]; ok {
+			indexes[i] = idx
+		}
+	}
+	return rows.Err()
 }
 
 // Entries implements Index.
@@ -198,11 +281,5 @@ func scanKey(row interface{ Scan(...any) error }) (*Key, error) {
 
 // Close implements Index.
 func (x *SQLiteIndex) Close() error {
-	var errs []error
-	for _, s := range []*sql.Stmt{x.find, x.text} {
-		if s != nil {
-			errs = append(errs, s.Close())
-		}
-	}
-	return errors.Join(append(errs, x.r.Close(), x.w.Close())...)
+	return errors.Join(x.find.Close(), x.first.Close(), x.text.Close(), x.entries.close(), x.terms.close(), x.r.Close(), x.w.Close())
 }

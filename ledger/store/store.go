@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"math"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -49,6 +50,9 @@ type Index interface {
 	// Find returns the indexes of entries that have a term, in log order,
 	// starting at from, at most limit.
 	Find(ctx context.Context, term Term, from uint64, limit int) ([]uint64, error)
+	// First returns, for each term, the index of the first entry that has it, or
+	// NoEntry.
+	First(ctx context.Context, terms []Term) ([]uint64, error)
 	// Entries returns the leaves at the given indexes, in their order.
 	Entries(ctx context.Context, indexes []uint64) ([]Entry, error)
 	// Key returns an enrolled key.
@@ -57,6 +61,9 @@ type Index interface {
 	Keys(ctx context.Context) ([]Key, error)
 	Close() error
 }
+
+// NoEntry stands where there is no entry.
+const NoEntry = math.MaxUint64
 
 // Entry is one entry of the log with its leaf's text.
 type Entry struct {
