@@ -1,0 +1,303 @@
+// Package verify decides offline whether evidence proves what it claims.
+//
+// Entry takes one entry of a log: the attestation's bytes, a proof file, a
+// policy and public keys. It answers with a Report, whatever the input is.
+//
+// Invariants:
+//   - The zero Outcome is Unproven. Proven needs every check of the list to be
+//     ok: a check that was not done, or that is missing, is never a success.
+//   - One failed check refutes, whatever else is lacking.
+//   - A Report shows only what a check established. What the proof or the
+//     attestation says about itself stays out until then.
+//   - The signed bytes are the authority: the leaf that is shown is in the log
+//     and is the one that the attestation yields again here.
+//
+// Proven says that the attestation was logged and who signed it. It does not say
+// that what it states is true, that its signer is who it claims to be, or that
+// the key was not revoked before or after: these need more of the log.
+//
+// The package does no I/O and reads no clock; its answer is a function of its
+// input.
+package verify
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+// EntryInput is the evidence for one entry. Any of it may be absent.
+type EntryInput struct {
+	Attestation []byte // as it was submitted; nil if not at hand
+	Proof       []byte // a tlog-proof file
+	Policy      *policy.Policy
+	Keys        []*attest.PublicKey // beside those in the proof
+}
+
+// Entry verifies one entry of a log.
+func Entry(in EntryInput) *Report {
+	v := entry{in: in, r: newReport()}
+	v.proof()
+	v.logSignature()
+	v.quorum()
+	v.inclusion()
+	v.attestation()
+	v.keys()
+	v.signatures()
+	v.r.decide()
+	return v.r
+}
+
+// entry holds what the checks have established so far. Each field is set by the
+// check that it is named for, and only if that is ok.
+type entry struct {
+	in EntryInput
+	r  *Report
+
+	parsed     *checkpoint.Proof    // CheckProof
+	head       torchwood.Checkpoint // CheckLogSignature
+	explained  *policy.Explanation  // CheckLogSignature
+	leaf       *leaf.Leaf           // CheckInclusion
+	text       []byte               // CheckInclusion: of leaf
+	attested   bool                 // CheckAttestation
+	haveKeys   bool                 // CheckKeys
+	publicKeys []*attest.PublicKey  // CheckKeys: exactly those of leaf
+}
+
+func (v *entry) proof() {
+	if v.in.Proof == nil {
+		v.r.lacking(CheckProof, "the proof is not given")
+		return
+	}
+	p, err := checkpoint.ParseProof(v.in.Proof)
+	if err != nil {
+		v.r.failed(CheckProof, "the proof is malformed: %v", err)
+		return
+	}
+	v.parsed = p
+	v.r.ok(CheckProof, "the proof is well-formed")
+}
+
+func (v *entry) logSignature() {
+	const check = CheckLogSignature
+	switch {
+	case v.parsed == nil:
+		v.r.notDone(check, CheckProof)
+		return
+	case v.in.Policy == nil:
+		v.r.lacking(check, "no policy is given that says which log to believe")
+		return
+	}
+	n, err := note.Open(v.parsed.Checkpoint, v.in.Policy)
+	var unverified *note.UnverifiedNoteError
+	if errors.As(err, &unverified) {
+		n, err = unverified.Note, nil
+	}
+	var head torchwood.Checkpoint
+	if err == nil {
+		head, err = torchwood.ParseCheckpoint(n.Text)
+	}
+	if err != nil {
+		v.r.failed(check, "opening the checkpoint: %v", err)
+		return
+	}
+	e := v.in.Policy.Explain(head.Origin, n.Sigs)
+	if !e.LogSigned {
+		v.unsigned(&e, n.Sigs)
+		return
+	}
+	v.head, v.explained = head, &e
+	v.r.Origin, v.r.CheckpointSize = head.Origin, head.N
+	v.r.ok(check, "log %s signed the checkpoint of size %d", e.Origin, head.N)
+}
+
+// unsigned decides what a checkpoint without its log's signature is. One that
+// names a log of the policy is refuted: that log did not sign it. One of another
+// log proves nothing either way.
+func (v *entry) unsigned(e *policy.Explanation, sigs []note.Signature) {
+	const check = CheckLogSignature
+	for _, l := range v.in.Policy.Logs() {
+		for _, s := range sigs {
+			if by, _ := v.in.Policy.Verifier(s.Name, s.Hash); by == l.Verifier {
+				v.r.failed(check, "log %s signed the checkpoint, but it says that it is of %s", l.Name, e.Origin)
+				return
+			}
+		}
+	}
+	if len(e.Logs) > 0 {
+		v.r.failed(check, "the checkpoint says that it is of %s, but no key that the policy has for this log signed it", e.Origin)
+		return
+	}
+	v.r.lacking(check, "the checkpoint is of %s, which is no log of the policy", e.Origin)
+}
+
+func (v *entry) quorum() {
+	const check = CheckQuorum
+	if v.explained == nil {
+		v.r.notDone(check, CheckLogSignature)
+		return
+	}
+	w := &v.r.Witnesses
+	w.Cosigned, w.Total = v.explained.Witnesses()
+	w.Quorum = v.in.Policy.Quorum()
+	w.Satisfied = v.explained.QuorumMet
+	switch {
+	case !w.Satisfied:
+		// The log's signature is good, so what is missing is the quorum's.
+		v.r.lacking(check, "the witness quorum is not met: %s", strings.Join(v.explained.Missing, "; "))
+	case w.Total == 0:
+		v.r.ok(check, "the policy asks for no witnesses")
+	default:
+		v.r.ok(check, "%d of %d witnesses cosigned, the policy asks for %s", w.Cosigned, w.Total, w.Quorum)
+	}
+}
+
+func (v *entry) inclusion() {
+	const check = CheckInclusion
+	if v.explained == nil {
+		v.r.notDone(check, CheckLogSignature)
+		return
+	}
+	text := v.parsed.Leaf
+	if text == nil {
+		if text = v.deriveLeaf(); text == nil {
+			return
+		}
+	}
+	l, err := leaf.Parse(text)
+	if err != nil {
+		v.r.failed(check, "the proof's leaf is malformed: %v", err)
+		return
+	}
+	if err := v.parsed.VerifyInclusion(v.head.Tree, text); err != nil {
+		v.r.failed(check, "the proof does not prove its entry: %v", err)
+		return
+	}
+	v.leaf, v.text = l, text
+	v.r.setLeaf(l, text, v.parsed.Index)
+	v.r.ok(check, "the leaf is at index %d of the tree of size %d", v.parsed.Index, v.head.N)
+}
+
+// deriveLeaf returns the leaf that the attestation yields, for a proof that
+// brings none, or nil after it has recorded why there is none.
+func (v *entry) deriveLeaf() []byte {
+	const check = CheckInclusion
+	if v.in.Attestation == nil {
+		v.r.lacking(check, "the proof brings no leaf, and there is no attestation to derive it from")
+		return nil
+	}
+	a, err := attest.Open(v.in.Attestation, attest.NewKeyring(v.knownKeys()...))
+	if err == nil {
+		return a.Text
+	}
+	// Without the leaf nobody knows whose the signature should be, so one of an
+	// unknown key is not a wrong one.
+	if isReason(err, reason.KeyNotEnrolled) || unsupported(err) {
+		v.r.lacking(check, "the proof brings no leaf, and it cannot be derived from the attestation: %v", err)
+	} else {
+		v.r.failed(check, "the attestation is not valid: %v", err)
+	}
+	return nil
+}
+
+func (v *entry) attestation() {
+	const check = CheckAttestation
+	switch {
+	case v.in.Attestation == nil:
+		v.r.lacking(check, "the attestation is not given")
+	case v.leaf == nil:
+		v.r.notDone(check, CheckInclusion)
+	case leaf.SHA256(v.in.Attestation) != v.leaf.Envelope:
+		v.r.failed(check, "the attestation hashes to %s, but the entry is of %s", leaf.SHA256(v.in.Attestation), v.leaf.Envelope)
+	default:
+		v.attested = true
+		v.r.ok(check, "the attestation is the one that was logged: %s", v.leaf.Envelope)
+	}
+}
+
+// knownKeys returns the given keys and those that the proof brings. A key of
+// the proof that does not parse is none: it is only a hint.
+func (v *entry) knownKeys() []*attest.PublicKey {
+	keys := slices.DeleteFunc(slices.Clone(v.in.Keys), func(k *attest.PublicKey) bool { return k == nil })
+	for _, pem := range v.parsed.Keys {
+		if k, err := attest.ParsePublicKey([]byte(pem)); err == nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+func (v *entry) keys() {
+	const check = CheckKeys
+	if v.leaf == nil {
+		v.r.notDone(check, CheckInclusion)
+		return
+	}
+	known := v.knownKeys()
+	var missing []string
+	for _, fp := range v.leaf.Keys {
+		i := slices.IndexFunc(known, func(k *attest.PublicKey) bool { return k.Fingerprint == fp })
+		if i < 0 {
+			missing = append(missing, string(fp))
+			continue
+		}
+		v.publicKeys = append(v.publicKeys, known[i])
+	}
+	switch {
+	case len(missing) == 0:
+		v.haveKeys = true
+		v.r.ok(check, "the public keys of the entry are known: %d of %d", len(v.publicKeys), len(v.leaf.Keys))
+	case v.leaf.Kind == leaf.KindEnrol && v.attested:
+		// attest.Open takes the key from the enrolment; that it is the leaf's
+		// follows from the leaf being derived again.
+		v.haveKeys = true
+		v.r.ok(check, "the enrolment brings the key that it enrols")
+	default:
+		v.r.lacking(check, "no public key is given for %s", strings.Join(missing, ", "))
+	}
+}
+
+func (v *entry) signatures() {
+	const check = CheckSignatures
+	switch {
+	case !v.attested:
+		v.r.notDone(check, CheckAttestation)
+		return
+	case !v.haveKeys:
+		v.r.notDone(check, CheckKeys)
+		return
+	}
+	a, err := attest.Open(v.in.Attestation, attest.NewKeyring(v.publicKeys...))
+	switch {
+	case err != nil && unsupported(err):
+		v.r.lacking(check, "the attestation cannot be verified by this version: %v", err)
+	case err != nil:
+		v.r.failed(check, "the attestation is not valid under the entry's keys: %v", err)
+	case !bytes.Equal(a.Text, v.text):
+		v.r.failed(check, "the entry's leaf is not the one that the attestation yields")
+	default:
+		v.r.setClaim(a)
+		v.r.ok(check, "every signature verifies, and the attestation yields the entry's leaf")
+	}
+}
+
+// unsupported reports whether err says that this version does not know the
+// attestation's format: it can neither confirm nor refute it.
+func unsupported(err error) bool {
+	return isReason(err, reason.FormatUnknown) || isReason(err, reason.PayloadTypeUnknown) || isReason(err, reason.KeyUnsupported)
+}
+
+func isReason(err error, r reason.Reason) bool {
+	e, ok := reason.Of(err)
+	return ok && e.Reason == r
+}
