@@ -138,7 +138,7 @@ var table = []Row{
 		"Give the SHA-256 of the attestation exactly as it was submitted."},
 	{KeyNotFound, NotFound, 404, ExitUnproven,
 		"No key with this fingerprint is enrolled.",
-		"Check the fingerprint; `cairn keygen` and `openssl pkey -outform DER | sha256sum` show it."},
+		"Check the fingerprint; `cairn keygen` and `openssl pkey -pubout -outform DER | sha256sum` show it."},
 	{NothingPublished, Unavailable, 503, ExitNotAsked,
 		"The log has no published checkpoint yet.",
 		"Try again: the ledger is starting or waits for its witnesses."},

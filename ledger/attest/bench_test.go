@@ -1,0 +1,99 @@
+package attest_test
+
+import (
+	"crypto/ed25519"
+	"strings"
+	"testing"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/leaf"
+)
+
+// benchStatement is a reproduction such as rebuilders send.
+func benchStatement(b *testing.B) *attest.Statement {
+	b.Helper()
+	digest := map[string]string{"sha256": strings.Repeat("ab", 32)}
+	st, err := attest.NewStatement(attest.PredicateReproduction, &attest.Reproduction{
+		Result:      leaf.Identical,
+		Obtained:    attest.Built,
+		Outputs:     []attest.ResourceDescriptor{{Name: "core-go", Digest: digest}},
+		Rebuilder:   attest.Builder{ID: "https://rebuilder.example", Operator: "https://operator.example/"},
+		Environment: map[string]string{"os": "linux", "kernel": "6.12.9", "arch": "x86_64", "cpuVendor": "AuthenticAMD"},
+	}, attest.ResourceDescriptor{
+		Name:   "core-go",
+		URI:    "pkg:oci/core-go@sha256:" + strings.Repeat("ab", 32) + "?arch=amd64&repository_url=docker.io%2Fstagex%2Fcore-go",
+		Digest: digest,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return st
+}
+
+func benchSigner(b *testing.B, generate func() (*attest.Signer, []byte, error)) *attest.Signer {
+	b.Helper()
+	s, _, err := generate()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func benchOpen(b *testing.B, generate func() (*attest.Signer, []byte, error)) {
+	s := benchSigner(b, generate)
+	env, err := s.Sign(benchStatement(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	ring := attest.NewKeyring(s.Public)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(env)))
+	for b.Loop() {
+		if _, err := attest.Open(env, ring); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenEd25519(b *testing.B) { benchOpen(b, attest.GenerateEd25519) }
+
+func BenchmarkOpenP256(b *testing.B) { benchOpen(b, attest.GenerateP256) }
+
+// BenchmarkVerifyEd25519 is the part of BenchmarkOpenEd25519 that cannot be
+// saved.
+func BenchmarkVerifyEd25519(b *testing.B) {
+	pub, priv, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	msg := []byte(strings.Repeat("x", 800))
+	sig := ed25519.Sign(priv, msg)
+	for b.Loop() {
+		if !ed25519.Verify(pub, msg, sig) {
+			b.Fatal("signature refused")
+		}
+	}
+}
+
+// BenchmarkSignStatement includes the check of the new attestation.
+func BenchmarkSignStatement(b *testing.B) {
+	s := benchSigner(b, attest.GenerateEd25519)
+	st := benchStatement(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Sign(st); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSignPayload(b *testing.B) {
+	s := benchSigner(b, attest.GenerateEd25519)
+	payload := []byte(strings.Repeat("x", 700))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.SignPayload(attest.TypeStatement, payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
