@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+// nameKind is how an argument names something.
+type nameKind int
+
+const (
+	byIndex nameKind = iota
+	byDigest
+	byFingerprint // openpgp: only; a sha256: fingerprint is a digest too
+	byPurl
+	byFile
+)
+
+// name is an argument that names something; `cairn help names` is its grammar.
+type name struct {
+	kind   nameKind
+	origin string // byIndex: the log's, if it was given
+	index  int64
+	digest leaf.Digest
+	key    leaf.Fingerprint
+	purl   string // canonical
+	path   string
+}
+
+func parseName(s string) (name, error) {
+	switch {
+	case s == "":
+		return name{}, usagef("see `cairn help names`", "an argument is empty")
+	case strings.HasPrefix(s, "./"), strings.HasPrefix(s, "../"), strings.HasPrefix(s, "/"):
+		return name{kind: byFile, path: s}, nil
+	case strings.HasPrefix(s, "sha256:"), strings.HasPrefix(s, "sha512:"):
+		d, err := leaf.ParseDigest(s)
+		if err != nil {
+			return name{}, usagef("", "%w", err)
+		}
+		return name{kind: byDigest, digest: d}, nil
+	case strings.HasPrefix(s, "openpgp:"):
+		f := leaf.Fingerprint(s)
+		if !f.Valid() {
+			return name{}, usagef("", "invalid fingerprint %q: want openpgp:<40 or 64 hex>, in lower case", s)
+		}
+		return name{kind: byFingerprint, key: f}, nil
+	case strings.HasPrefix(s, "pkg:"):
+		p, err := attest.CanonicalPurl(s)
+		return name{kind: byPurl, purl: p}, err
+	case strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"):
+		return name{}, usagef("give the ledger's URL with --ledger, and here an index, digest, purl or file", "%q is a URL", s)
+	}
+	if index, err := parseIndex(s); err == nil {
+		return name{kind: byIndex, index: index}, nil
+	}
+	if i := strings.LastIndexByte(s, '#'); i > 0 {
+		if index, err := parseIndex(s[i+1:]); err == nil {
+			return name{kind: byIndex, origin: s[:i], index: index}, nil
+		}
+	}
+	return name{kind: byFile, path: s}, nil
+}
+
+// parseIndex reads a decimal in its one spelling.
+func parseIndex(s string) (int64, error) {
+	i, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || i < 0 || strconv.FormatInt(i, 10) != s {
+		return 0, usagef("", "invalid index %q: want a decimal number", s)
+	}
+	return i, nil
+}
+
+// fileKind is what a file was found to be.
+type fileKind int
+
+const (
+	artifactFile fileKind = iota
+	attestationFile
+	publicKeyFile
+)
+
+// file is a file that was named to be looked up.
+type file struct {
+	kind    fileKind
+	digests map[string]string // of its bytes
+	raw     []byte            // of an attestation
+	key     *attest.PublicKey
+}
+
+// readNamed reads a file that names something. An artifact may be large: only
+// its digests are kept.
+func readNamed(path string) (*file, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, missingFile(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	head, err := io.ReadAll(io.LimitReader(f, attest.MaxEnvelope+1))
+	if err != nil {
+		return nil, unreadable("reading "+path, pathCause(err))
+	}
+	h256, h512 := sha256.New(), sha512.New()
+	both := io.MultiWriter(h256, h512)
+	_, _ = both.Write(head) // a hash does not fail
+	if _, err := io.Copy(both, f); err != nil {
+		return nil, unreadable("reading "+path, pathCause(err))
+	}
+	n := &file{digests: map[string]string{
+		"sha256": hex.EncodeToString(h256.Sum(nil)),
+		"sha512": hex.EncodeToString(h512.Sum(nil)),
+	}}
+	if len(head) > attest.MaxEnvelope {
+		return n, nil
+	}
+	if looksLikeDSSE(head) {
+		n.kind, n.raw = attestationFile, head
+	} else if key, err := attest.ParsePublicKey(head); err == nil {
+		n.kind, n.key = publicKeyFile, key
+	}
+	return n, nil
+}
+
+// sha256Digest returns the digest of the file's bytes.
+func (f *file) sha256Digest() leaf.Digest { return leaf.Digest("sha256:" + f.digests["sha256"]) }
+
+// looksLikeDSSE reports whether b was meant as a DSSE envelope, well-formed or
+// not.
+func looksLikeDSSE(b []byte) bool {
+	var env struct {
+		PayloadType *string         `json:"payloadType"`
+		Signatures  json.RawMessage `json:"signatures"`
+	}
+	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) &&
+		json.Unmarshal(b, &env) == nil && env.PayloadType != nil && env.Signatures != nil
+}
+
+// missingFile explains why a file cannot be opened; a bare hash is a likely
+// reason.
+func missingFile(path string, err error) error {
+	p := &problem{reason: fileUnreadable, err: fmt.Errorf("opening %s: %w", path, pathCause(err))}
+	if leaf.Digest("sha256:" + path).Valid() {
+		p.hint = "to name a digest, write sha256:" + path
+	} else if errors.Is(err, os.ErrNotExist) {
+		p.hint = "check the name; `cairn help names` says what can be named beside files"
+	}
+	return p
+}
+
+// pathCause returns an error of package os without the path, which the message
+// gives already.
+func pathCause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// readAttestation reads an attestation to submit; "-" is stdin.
+func (a *app) readAttestation(path string) ([]byte, error) {
+	r := a.io.In
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, missingFile(path, err)
+		}
+		defer func() { _ = f.Close() }()
+		r = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, attest.MaxEnvelope+1))
+	if err != nil {
+		return nil, unreadable("reading "+path, pathCause(err))
+	}
+	if len(raw) > attest.MaxEnvelope {
+		return nil, reason.Errorf(reason.EnvelopeTooLarge, "%s is over the limit of %d bytes", path, attest.MaxEnvelope)
+	}
+	return raw, nil
+}
+
+// readSmall reads a file of ours: a key, policy or checkpoint.
+func readSmall(what, path string) ([]byte, error) {
+	const limit = 1 << 20
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, unreadable(fmt.Sprintf("opening %s %s", what, path), pathCause(err))
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, unreadable(fmt.Sprintf("reading %s %s", what, path), pathCause(err))
+	}
+	if len(b) > limit {
+		return nil, unreadable(fmt.Sprintf("reading %s %s", what, path), fmt.Errorf("over the limit of %d bytes", limit))
+	}
+	return b, nil
+}
+
+// readKey reads a private key.
+func readKey(path string) (*attest.Signer, error) {
+	if path == "" {
+		return nil, usagef("make a key with `cairn keygen -o FILE`, and give it with --key FILE", "no key is named")
+	}
+	b, err := readSmall("key", path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := attest.ParsePrivateKey(b)
+	if err != nil {
+		return nil, doing("reading key "+path, err)
+	}
+	return s, nil
+}
+
+// writeOut writes a file that may be public and be written again.
+func writeOut(path string, b []byte) error {
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		return unwritable("writing "+path, pathCause(err))
+	}
+	return nil
+}

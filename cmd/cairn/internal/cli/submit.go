@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
+)
+
+// submitAnswer is the JSON of cairn submit, enrol and revoke.
+type submitAnswer struct {
+	Schema  string      `json:"schema"` // cairn/submit/v1
+	Entries []submitted `json:"entries"`
+}
+
+// submitted is an attestation that was logged.
+type submitted struct {
+	File     string      `json:"file,omitempty"`
+	ID       string      `json:"id"`
+	Origin   string      `json:"origin"`
+	Index    int64       `json:"index"`
+	Created  bool        `json:"created"` // false if it was logged before
+	Envelope leaf.Digest `json:"envelope"`
+	LeafHash string      `json:"leafHash"`
+	// Size is that of the checkpoint that the entry was proven to be in; absent
+	// with --wait sequenced, which proves nothing.
+	Size int64 `json:"size,omitempty"`
+	// SignatureChecked says whether that checkpoint satisfied a policy.
+	SignatureChecked bool   `json:"signatureChecked"`
+	Proof            string `json:"proof,omitempty"` // file
+}
+
+// submission is the flags of what submits.
+type submission struct {
+	wait  string // published or sequenced
+	proof string // file or directory
+}
+
+func (a *app) newSubmit() *cobra.Command {
+	var s submission
+	cmd := &cobra.Command{
+		Use:   "submit FILE...",
+		Short: "Log attestations",
+		Long: `Submit logs attestations and prints the id of each entry, origin#index. "-" is
+stdin. Submitting again is a success, with the first entry's id.
+
+It checks that what the ledger logged is what was submitted, and that the entry
+is in the tree of a published checkpoint; and with a policy, that the checkpoint
+satisfies it.`,
+		Example: `  cairn submit hello.attestation
+  cairn submit hello.attestation --proof hello.tlog-proof
+  cairn submit out/*.attestation --proof proofs/
+  cairn attest build hello.deb --key ci.key --builder-id https://ci.example | cairn submit -`,
+		Args: takes(1, anyNumber),
+		RunE: a.run(func(ctx context.Context, files []string) error { return a.submitFiles(ctx, files, s) }),
+	}
+	a.choiceVar(cmd, cmd.Flags(), &s.wait, "wait", "", "return once the entry is", "published", "sequenced")
+	cmd.Flags().StringVar(&s.proof, "proof", "", "write the proof that the entry is logged to `FILE` (C2SP tlog-proof);\nfor several attestations, to that directory")
+	return cmd
+}
+
+func (a *app) submitFiles(ctx context.Context, files []string, s submission) error {
+	proofs, err := s.proofFiles(files)
+	if err != nil {
+		return err
+	}
+	o, err := a.connect()
+	if err != nil {
+		return err
+	}
+	v := submitAnswer{Schema: "cairn/submit/v1", Entries: []submitted{}}
+	for i, path := range files {
+		raw, err := a.readAttestation(path)
+		if err == nil {
+			err = a.submitOne(ctx, o, &v, path, raw, s.wait, proofs[i])
+		}
+		if err != nil {
+			return after(v, doing("submitting "+path, err))
+		}
+	}
+	if a.format == "json" {
+		a.answerJSON(v)
+	}
+	return nil
+}
+
+// submitOne logs one attestation and adds it to v. As text, it answers at once:
+// of many files, those before a failure are logged.
+func (a *app) submitOne(ctx context.Context, o *online, v *submitAnswer, path string, raw []byte, wait, proof string) error {
+	e, err := o.submit(ctx, raw, wait, proof)
+	if err != nil {
+		return err
+	}
+	e.File = path
+	v.Entries = append(v.Entries, *e)
+	if a.format != "json" {
+		a.printer(a.io.Out).Printf("%s\n", e.ID)
+	}
+	return nil
+}
+
+// submit logs an attestation, verifies the answer and writes the proof, if a
+// file is named for it.
+func (o *online) submit(ctx context.Context, raw []byte, wait, proof string) (*submitted, error) {
+	resp, err := o.SubmitAttestation(ctx, &cairnv1.SubmitAttestationRequest{Attestation: raw, Wait: wait})
+	if err != nil {
+		return nil, err
+	}
+	e := &submitted{
+		Index:    resp.GetIndex(),
+		Created:  resp.GetCreated(),
+		LeafHash: hex.EncodeToString(leaf.Hash([]byte(resp.GetLeaf()))),
+	}
+	if wait == "sequenced" {
+		return e, o.sequenced(ctx, e, resp, raw)
+	}
+	c, err := client.VerifySubmission(resp, o.policy)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.sameLog(c); err != nil {
+		return nil, err
+	}
+	logged, err := leaf.Parse([]byte(resp.GetLeaf()))
+	if err != nil {
+		return nil, client.Misbehaved("the leaf does not parse: %v", err)
+	}
+	// The entry may be that of an earlier submission, in other bytes.
+	first, err := o.attestation(ctx, logged.Envelope)
+	if err != nil {
+		return nil, doing(fmt.Sprintf("getting back what was logged at index %d", e.Index), err)
+	}
+	if _, err := client.VerifyLogged(raw, first.keys, resp.GetLeaf()); err != nil {
+		return nil, err
+	}
+	e.Envelope, e.Size, e.SignatureChecked = logged.Envelope, c.N, o.policy != nil
+	e.setID(o.origin)
+	if proof == "" {
+		return e, nil
+	}
+	e.Proof = proof
+	return e, writeProof(proof, &proven{index: e.Index, text: resp.GetLeaf(), path: resp.GetInclusionProof(), signed: resp.GetCheckpoint()}, first.keys)
+}
+
+// sequenced completes e from an answer without checkpoint, which can only be
+// held to what was submitted.
+func (o *online) sequenced(ctx context.Context, e *submitted, resp *cairnv1.SubmitAttestationResponse, raw []byte) error {
+	l, err := leaf.Parse([]byte(resp.GetLeaf()))
+	if err != nil {
+		return client.Misbehaved("the leaf does not parse: %v", err)
+	}
+	if resp.GetCreated() && l.Envelope != leaf.SHA256(raw) || !hasPayload(raw, l.Payload) {
+		return client.Misbehaved("the ledger logged something else than what was submitted")
+	}
+	if o.origin == "" {
+		if _, _, err := o.latest(ctx); err != nil {
+			return doing("asking for the log's origin", err)
+		}
+	}
+	e.Envelope = l.Envelope
+	e.setID(o.origin)
+	return nil
+}
+
+// hasPayload reports whether a DSSE envelope has the payload with this digest.
+func hasPayload(raw []byte, want leaf.Digest) bool {
+	var env dsse.Envelope
+	if json.Unmarshal(raw, &env) != nil {
+		return false
+	}
+	payload, err := env.DecodeB64Payload()
+	return err == nil && leaf.SHA256(payload) == want
+}
+
+func (e *submitted) setID(origin string) {
+	e.Origin, e.ID = origin, entryID(origin, e.Index)
+}
+
+// entryID is the one id of an entry that users see.
+func entryID(origin string, index int64) string { return fmt.Sprintf("%s#%d", origin, index) }
+
+// proofBytes returns the C2SP tlog-proof of an entry, with what is needed to
+// verify it and its attestation offline.
+func proofBytes(e *proven, keys []*cairnv1.Key) ([]byte, error) {
+	p := checkpoint.Proof{Index: e.index, Leaf: []byte(e.text), Path: e.path, Checkpoint: []byte(e.signed)}
+	for _, k := range keys {
+		p.Keys = append(p.Keys, k.GetPublicKey())
+	}
+	return p.Marshal()
+}
+
+func writeProof(path string, e *proven, keys []*cairnv1.Key) error {
+	b, err := proofBytes(e, keys)
+	if err != nil {
+		return err
+	}
+	return writeOut(path, b)
+}
+
+// proofFiles returns the file for each attestation's proof, all empty if none
+// is asked for.
+func (s *submission) proofFiles(files []string) ([]string, error) {
+	list := make([]string, len(files))
+	if s.proof == "" {
+		return list, nil
+	}
+	if s.wait == "sequenced" {
+		return nil, usagef("leave out --wait sequenced", "an entry that is only sequenced has no proof yet")
+	}
+	info, err := os.Stat(s.proof)
+	isDir := err == nil && info.IsDir() || strings.HasSuffix(s.proof, "/")
+	if len(files) == 1 && !isDir {
+		list[0] = s.proof
+		return list, nil
+	}
+	if err == nil && !info.IsDir() {
+		return nil, usagef("give --proof DIR/", "%s is not a directory, and there are proofs of %d attestations to write", s.proof, len(files))
+	}
+	if err := os.MkdirAll(s.proof, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, unwritable("making directory "+s.proof, pathCause(err))
+	}
+	owner := make(map[string]string)
+	for i, f := range files {
+		base := filepath.Base(f)
+		if f == "-" {
+			base = "stdin"
+		}
+		list[i] = filepath.Join(s.proof, base+".tlog-proof")
+		if first, taken := owner[list[i]]; taken {
+			return nil, usagef("submit them one by one", "%s and %s would have their proofs in the same file %s", first, f, list[i])
+		}
+		owner[list[i]] = f
+	}
+	return list, nil
+}
+
+// submitOrWrite ends enrol and revoke: it logs the envelope, or with a file
+// name or dry-run hands it over instead.
+func (a *app) submitOrWrite(ctx context.Context, raw []byte, dryRun bool, out string) error {
+	if dryRun || out != "" {
+		return a.envelope(raw, out, "")
+	}
+	o, err := a.connect()
+	if err != nil {
+		return err
+	}
+	e, err := o.submit(ctx, raw, "published", "")
+	if err != nil {
+		return err
+	}
+	v := submitAnswer{Schema: "cairn/submit/v1", Entries: []submitted{*e}}
+	a.answer(v, func(p term.Printer) { p.Printf("%s\n", e.ID) })
+	return nil
+}
+
+// envelopeAnswer is the JSON of a command that wrote an attestation to a file.
+type envelopeAnswer struct {
+	Schema   string      `json:"schema"` // cairn/attest/v1
+	File     string      `json:"file"`
+	Envelope leaf.Digest `json:"envelope"`
+	Result   leaf.Result `json:"result,omitempty"` // of a reproduction
+}
+
+// envelope hands over an attestation: the bytes themselves on stdout, or their
+// digest once they are in a file.
+func (a *app) envelope(raw []byte, out string, result leaf.Result) error {
+	if out == "" {
+		_, _ = a.io.Out.Write(raw)
+		return nil
+	}
+	if err := writeOut(out, raw); err != nil {
+		return err
+	}
+	v := envelopeAnswer{"cairn/attest/v1", out, leaf.SHA256(raw), result}
+	a.answer(v, func(p term.Printer) { p.Printf("%s\n", v.Envelope) })
+	return nil
+}
