@@ -45,6 +45,11 @@ type config struct {
 	BatchWindow time.Duration `yaml:"batchWindow"`
 	// PublishInterval is the least time between two checkpoints.
 	PublishInterval time.Duration `yaml:"publishInterval"`
+	// WitnessRetry is the time between attempts to find enough witnesses.
+	WitnessRetry time.Duration `yaml:"witnessRetry"`
+	// RefreshInterval is the age at which an unchanged tree is cosigned anew, so
+	// that readers see a recent time; 0 is never.
+	RefreshInterval time.Duration `yaml:"refreshInterval"`
 	// Grace is how long requests may go on after SIGTERM.
 	Grace time.Duration `yaml:"grace"`
 	// Debug is a loopback address for profiles (net/http/pprof); none if empty.
@@ -67,6 +72,8 @@ func defaults() *config {
 		},
 		BatchWindow:     10 * time.Millisecond,
 		PublishInterval: 40 * time.Millisecond,
+		WitnessRetry:    500 * time.Millisecond,
+		RefreshInterval: 5 * time.Minute,
 		Grace:           30 * time.Second,
 	}
 }
@@ -163,8 +170,11 @@ func (c *config) check() error {
 	if err == nil && filepath.IsLocal(inside) {
 		return fmt.Errorf("state %s stands inside log %s: a restored log would roll it back", c.State, c.Log)
 	}
-	if c.BatchWindow < 0 || c.PublishInterval < 0 || c.Grace <= 0 {
-		return errors.New("batchWindow and publishInterval must not be negative, and grace must be positive")
+	if min(c.BatchWindow, c.PublishInterval, c.RefreshInterval) < 0 {
+		return errors.New("batchWindow, publishInterval and refreshInterval must not be negative")
+	}
+	if min(c.Grace, c.WitnessRetry) <= 0 {
+		return errors.New("grace and witnessRetry must be positive")
 	}
 	return nil
 }

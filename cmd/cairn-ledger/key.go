@@ -8,18 +8,17 @@ import (
 	"os"
 	"path/filepath"
 
-	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
 
 // loadPolicy reads the policy that checkpoints must satisfy. It must be one
-// that this log can satisfy.
-func loadPolicy(path string, key *checkpoint.Key) (torchwood.Policy, error) {
+// that this log can satisfy. Without a file, the log's own signature suffices.
+func loadPolicy(path string, key *checkpoint.Key) (*policy.Policy, error) {
 	if path == "" {
-		return torchwood.ThresholdPolicy(2,
-			torchwood.OriginPolicy(key.Signer.Name()), torchwood.SingleVerifierPolicy(key.Verifier)), nil
+		return policy.Parse([]byte("log " + key.VKey + "\nquorum none\n"))
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -32,9 +31,14 @@ func loadPolicy(path string, key *checkpoint.Key) (torchwood.Policy, error) {
 	if _, err := p.Verifier(key.Signer.Name(), key.Signer.KeyHash()); err != nil {
 		return nil, fmt.Errorf("policy %s does not name this log: add the line `log %s`", path, key.VKey)
 	}
-	if len(p.Witnesses()) > 0 {
-		return nil, fmt.Errorf("policy %s has witnesses, which this version does not ask for cosignatures yet: "+
-			"it would publish nothing", path)
+	sigs := []note.Signature{{Name: key.Signer.Name(), Hash: key.Signer.KeyHash()}}
+	for _, w := range p.Witnesses() {
+		if w.URL != "" {
+			sigs = append(sigs, note.Signature{Name: w.Verifier.Name(), Hash: w.Verifier.KeyHash()})
+		}
+	}
+	if err := p.Check(key.Signer.Name(), sigs); err != nil {
+		return nil, fmt.Errorf("policy %s cannot be satisfied by the witnesses that have a URL: %w", path, err)
 	}
 	return p, nil
 }

@@ -10,12 +10,13 @@ import (
 	"os"
 	"time"
 
-	"filippo.io/torchwood"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
+	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/server"
 	"github.com/cairnlog/cairn/ledger/store"
 )
@@ -27,6 +28,7 @@ type ledger struct {
 	guard     *checkpoint.Guard
 	intake    *intake.Intake
 	publisher *checkpoint.Publisher
+	witnesses *cosign.Collector // nil if the policy names none
 	server    *server.Server
 	log       engine.Log
 	closers   []io.Closer // in the order of opening
@@ -52,7 +54,7 @@ func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledge
 		return l, usageError{err}
 	}
 	l.vkey = key.VKey
-	policy, err := loadPolicy(cfg.Policy, key)
+	trust, err := loadPolicy(cfg.Policy, key)
 	if err != nil {
 		return l, usageError{err}
 	}
@@ -62,7 +64,7 @@ func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledge
 	if err := l.openLog(ctx, cfg); err != nil {
 		return l, err
 	}
-	return l, l.assemble(ctx, cfg, policy, logger)
+	return l, l.assemble(ctx, cfg, key, trust, logger)
 }
 
 func (l *ledger) openGuard(ctx context.Context, cfg *config, key *checkpoint.Key) error {
@@ -96,7 +98,7 @@ func (l *ledger) openLog(ctx context.Context, cfg *config) error {
 	return l.guard.Check(size)
 }
 
-func (l *ledger) assemble(ctx context.Context, cfg *config, policy torchwood.Policy, logger *slog.Logger) error {
+func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key, trust *policy.Policy, logger *slog.Logger) error {
 	blobs, err := store.OpenSQLiteBlobs(ctx, cfg.Blobs)
 	if err != nil {
 		return err
@@ -116,15 +118,45 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, policy torchwood.Pol
 	if err != nil {
 		return err
 	}
-	l.publisher = checkpoint.NewPublisher(checkpoint.Config{
-		Guard: l.guard, Log: l.log, Proofs: prover, Policy: policy,
-		Index: l.intake.Follow, Interval: cfg.PublishInterval, Now: time.Now,
-	})
+	if err := l.newPublisher(ctx, cfg, key, trust, prover, logger); err != nil {
+		return err
+	}
 	l.server, err = server.New(ctx, server.Config{
 		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Blobs: blobs, Index: index,
 		VKey: l.vkey, Logger: logger, Now: time.Now,
 	})
 	return err
+}
+
+func (l *ledger) newPublisher(ctx context.Context, cfg *config, key *checkpoint.Key, trust *policy.Policy, prover *engine.Prover, logger *slog.Logger) error {
+	size, err := l.log.Size(ctx)
+	if err != nil {
+		return err
+	}
+	// What was appended before a crash must be indexed before a submission that
+	// repeats it is taken.
+	if err := l.intake.Follow(ctx, size); err != nil {
+		return fmt.Errorf("indexing up to %d: %w", size, err)
+	}
+	c := checkpoint.Config{
+		Guard: l.guard, Log: l.log, Proofs: prover, Policy: trust, Index: l.intake.Follow,
+		Interval: cfg.PublishInterval, Retry: cfg.WitnessRetry, Now: time.Now,
+		Warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
+	}
+	if c.Restored, err = l.log.Published(ctx); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
+	if len(trust.Witnesses()) > 0 {
+		l.witnesses = cosign.New(cosign.Config{
+			Policy: trust, Log: key.Verifier, Logger: logger,
+			Prove: func(ctx context.Context, from, to uint64) ([][]byte, error) {
+				return prover.Consistency(ctx, from, to, to)
+			},
+		})
+		c.Witnesses, c.Refresh = l.witnesses, cfg.RefreshInterval
+	}
+	l.publisher = checkpoint.NewPublisher(c)
+	return nil
 }
 
 // run serves until ctx is done or storage fails, and calls ready once the
@@ -140,7 +172,13 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 	defer stopPublishing()
 
 	var g errgroup.Group
+	asking, stopAsking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAsking()
+	if l.witnesses != nil {
+		g.Go(func() error { l.witnesses.Run(asking); return nil })
+	}
 	g.Go(func() error {
+		defer stopAsking()
 		defer stopServing()
 		err := l.publisher.Run(publishing)
 		if err != nil {
@@ -148,12 +186,9 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 		}
 		return err
 	})
-	if _, err := l.publisher.Wait(serving, 0); err != nil {
+	if err := l.awaitFirst(serving); err != nil {
 		stopPublishing()
-		if failed := g.Wait(); failed != nil {
-			return failed
-		}
-		return nil // asked to stop before it was ready
+		return g.Wait() // nil if it was asked to stop before it was ready
 	}
 	g.Go(func() error {
 		defer stopPublishing()
@@ -169,6 +204,16 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 		return errors.Join(fmt.Errorf("printing the ready line: %w", err), g.Wait())
 	}
 	return g.Wait()
+}
+
+// awaitFirst waits for the first publication, unless that needs witnesses: the
+// ledger then starts, and serves what was published before, without them.
+func (l *ledger) awaitFirst(ctx context.Context) error {
+	if l.witnesses != nil {
+		return nil
+	}
+	_, err := l.publisher.Wait(ctx, 0)
+	return err
 }
 
 // close releases what was opened, last first.

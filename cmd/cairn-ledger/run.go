@@ -9,10 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 
 	"k8s.io/klog/v2"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -84,7 +86,7 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
+	defer func() { err = errors.Join(err, saveEvidence(cfg.State, err), l.close()) }()
 	return l.run(ctx, httpListener, grpcListener, func() error {
 		line, err := json.Marshal(ready{
 			Origin: l.guard.Origin(),
@@ -98,4 +100,18 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 		_, err = fmt.Fprintf(stdout, "%s\n", line)
 		return err
 	})
+}
+
+// saveEvidence keeps the checkpoint that proves a rollback, beside the state
+// that does not know of it.
+func saveEvidence(state string, err error) error {
+	var rollback *cosign.RollbackError
+	if !errors.As(err, &rollback) {
+		return nil
+	}
+	path := fmt.Sprintf("%s.rollback-%d", state, rollback.Tree.N)
+	if err := os.WriteFile(path, rollback.Note, 0o644); err != nil {
+		return fmt.Errorf("saving the evidence: %w", err)
+	}
+	return fmt.Errorf("the checkpoint that proves it is kept in %s", path)
 }

@@ -19,6 +19,24 @@ type Log interface {
 	Publish(ctx context.Context, signed []byte) error
 }
 
+// ErrUnwitnessed is wrapped where too few witnesses answered in time. It is no
+// failure: the checkpoint before keeps being served, and it is tried again.
+var ErrUnwitnessed = errors.New("too few witnesses")
+
+// Witnesses cosign checkpoints. The Publisher uses them from one goroutine.
+type Witnesses interface {
+	// Handshake shows the checkpoint that was signed last, and returns nil once
+	// enough witnesses confirmed that they know no more.
+	Handshake(ctx context.Context, signed []byte, tree tlog.Tree) error
+	// Cosign returns the checkpoint with cosignatures that satisfy the policy.
+	Cosign(ctx context.Context, signed []byte, tree tlog.Tree) ([]byte, error)
+	// Late returns a published checkpoint with the cosignatures that arrived
+	// since, and whether there are any.
+	Late(published []byte, tree tlog.Tree) ([]byte, bool)
+	// Arrived is signalled when cosignatures arrive.
+	Arrived() <-chan struct{}
+}
+
 // Proofs computes roots and consistency proofs from the log's storage. tree is
 // a size that storage is known to hold.
 type Proofs interface {
@@ -43,9 +61,18 @@ type Config struct {
 	// Index is called before a larger tree is signed, with its size. What is
 	// published is thus indexed, and was read back from storage.
 	Index func(ctx context.Context, size uint64) error
-	// Interval is the least time between two publications.
-	Interval time.Duration
-	Now      func() time.Time
+	// Witnesses cosign before a checkpoint is published; nil for none.
+	Witnesses Witnesses
+	// Restored is the checkpoint that was public when the ledger stopped. If the
+	// policy still accepts it, it is served until there is a later one.
+	Restored []byte
+	// Interval is the least time between two publications, Retry that between
+	// attempts to find enough witnesses, and Refresh the age at which an
+	// unchanged tree is cosigned anew; 0 is never.
+	Interval, Retry, Refresh time.Duration
+	Now                      func() time.Time
+	// Warn is told what is tried again.
+	Warn func(error)
 }
 
 // Publisher makes the log's growth public: it waits to be told that the log
@@ -58,11 +85,16 @@ type Publisher struct {
 	mu     sync.Mutex
 	latest *Published    // nil until the first publication
 	next   chan struct{} // closed when latest is replaced
+
+	confirmed bool // whether witnesses confirmed the state; only Run uses it
+
+	ended chan struct{} // closed when Run has returned
+	err   error         // what Run returned; set before ended is closed
 }
 
 // NewPublisher returns a Publisher; Run makes it work.
 func NewPublisher(cfg Config) *Publisher {
-	return &Publisher{cfg: cfg, grew: make(chan struct{}, 1), next: make(chan struct{})}
+	return &Publisher{cfg: cfg, grew: make(chan struct{}, 1), next: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Grew tells the Publisher that the log grew. It never blocks.
@@ -88,30 +120,30 @@ func (p *Publisher) watch() (*Published, <-chan struct{}) {
 }
 
 // Wait returns the latest checkpoint as soon as its tree has at least size
-// leaves.
+// leaves. It fails as soon as none will come, because Run has ended.
 func (p *Publisher) Wait(ctx context.Context, size uint64) (*Published, error) {
-	for {
-		latest, next := p.watch()
-		if latest != nil && uint64(latest.N) >= size {
-			return latest, nil
-		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
+	return p.await(ctx, func(latest *Published) bool { return latest != nil && uint64(latest.N) >= size })
 }
 
-// After returns the latest checkpoint as soon as it is another than seen.
+// After returns the latest checkpoint as soon as it is another than seen. It
+// fails as Wait does.
 func (p *Publisher) After(ctx context.Context, seen *Published) (*Published, error) {
-	for {
+	return p.await(ctx, func(latest *Published) bool { return latest != seen })
+}
+
+func (p *Publisher) await(ctx context.Context, enough func(*Published) bool) (*Published, error) {
+	for ended := false; ; {
 		latest, next := p.watch()
-		if latest != seen {
+		if enough(latest) {
 			return latest, nil
+		}
+		if ended {
+			return nil, errors.Join(errors.New("no more checkpoints are published"), p.err)
 		}
 		select {
 		case <-next:
+		case <-p.ended:
+			ended = true // the last publication may have come just before
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -121,41 +153,141 @@ func (p *Publisher) After(ctx context.Context, seen *Published) (*Published, err
 // Run publishes until ctx is done, and then publishes once more what was
 // appended meanwhile. It returns early with the error of the first publication
 // that fails: storage and signed past can then no longer be trusted to agree,
-// and only a restart finds out.
-func (p *Publisher) Run(ctx context.Context) error {
+// and only a restart finds out. It is called once.
+func (p *Publisher) Run(ctx context.Context) (err error) {
+	defer func() {
+		p.err = err
+		close(p.ended)
+	}()
 	// The signals of a shutdown must not interrupt a publication half-way.
 	work := context.WithoutCancel(ctx)
-	if err := p.publish(work); err != nil {
+	if err := p.restore(work); err != nil {
 		return err
 	}
-	var pause <-chan time.Time
-	grew := p.grew
+	if err := p.settle(p.step(ctx, work, false)); err != nil {
+		return err
+	}
+	var arrived <-chan struct{}
+	if p.cfg.Witnesses != nil {
+		arrived = p.cfg.Witnesses.Arrived()
+	}
+	grew, pause, refresh := p.grew, (<-chan time.Time)(nil), p.refreshTimer()
 	for {
 		select {
 		case <-ctx.Done():
-			return p.publish(work)
+			return p.settle(p.publish(work, false))
 		case <-pause:
 			pause, grew = nil, p.grew
 			continue
+		case <-arrived:
+			err = p.publishLate(work)
+		case <-refresh:
+			err = p.step(ctx, work, true)
+			refresh = p.refreshTimer()
 		case <-grew:
+			err = p.step(ctx, work, false)
+			if delay := p.delay(err); delay > 0 {
+				pause, grew = time.After(delay), nil
+			}
 		}
-		if err := p.publish(work); err != nil {
+		if err := p.settle(err); err != nil {
 			return err
-		}
-		if p.cfg.Interval > 0 {
-			pause, grew = time.After(p.cfg.Interval), nil
 		}
 	}
 }
 
-// publish publishes the log's present tree, unless it is already public.
-func (p *Publisher) publish(ctx context.Context) error {
+func (p *Publisher) refreshTimer() <-chan time.Time {
+	if p.cfg.Refresh == 0 {
+		return nil
+	}
+	return time.After(p.cfg.Refresh)
+}
+
+func (p *Publisher) delay(err error) time.Duration {
+	if errors.Is(err, ErrUnwitnessed) {
+		return p.cfg.Retry
+	}
+	return p.cfg.Interval
+}
+
+// settle makes a lack of witnesses something to try again.
+func (p *Publisher) settle(err error) error {
+	if !errors.Is(err, ErrUnwitnessed) {
+		return err
+	}
+	p.cfg.Warn(err)
+	p.Grew()
+	return nil
+}
+
+// step publishes, after the witnesses confirmed the state once. Before that
+// nothing new is signed: the state may be an older copy, and what it does not
+// know may have been signed.
+func (p *Publisher) step(ctx, work context.Context, again bool) error {
+	if !p.confirmed {
+		if err := p.handshake(ctx); err != nil {
+			return err
+		}
+		p.confirmed = true
+	}
+	return p.publish(work, again)
+}
+
+func (p *Publisher) handshake(ctx context.Context) error {
+	last, used := p.cfg.Guard.Last()
+	if p.cfg.Witnesses == nil || !used {
+		return nil
+	}
+	signed, err := p.cfg.Guard.Sign(ctx, last, nil)
+	if err != nil {
+		return fmt.Errorf("signing the last checkpoint again: %w", err)
+	}
+	return p.cfg.Witnesses.Handshake(ctx, signed, last)
+}
+
+// restore serves the checkpoint that was public before, if it still may be.
+func (p *Publisher) restore(ctx context.Context) error {
+	if p.cfg.Restored == nil {
+		return nil
+	}
+	c, _, err := torchwood.VerifyCheckpoint(p.cfg.Restored, p.cfg.Policy)
+	if err != nil {
+		p.cfg.Warn(fmt.Errorf("the checkpoint published before is not served: %w", err))
+		return nil
+	}
+	size, err := p.cfg.Log.Size(ctx)
+	if err != nil {
+		return fmt.Errorf("restoring the published checkpoint: %w", err)
+	}
+	if uint64(c.N) > size {
+		return fmt.Errorf("%w: a checkpoint of size %d is published, but the log holds only %d entries", ErrRollback, c.N, size)
+	}
+	root, err := p.cfg.Proofs.Root(ctx, uint64(c.N), size)
+	if err != nil {
+		return fmt.Errorf("restoring the published checkpoint: %w", err)
+	}
+	if tlog.Hash(root) != c.Hash {
+		return fmt.Errorf("%w: size %d is published with root %s, but the log has %s", ErrRollback, c.N, c.Hash, tlog.Hash(root))
+	}
+	if err := p.cfg.Index(ctx, size); err != nil {
+		return fmt.Errorf("indexing up to %d: %w", size, err)
+	}
+	p.set(&Published{Checkpoint: c, Signed: p.cfg.Restored, At: p.cfg.Now()})
+	return nil
+}
+
+// publish publishes the log's present tree, if it is not public already or if
+// it is to be cosigned again.
+func (p *Publisher) publish(ctx context.Context, again bool) error {
 	size, err := p.cfg.Log.Size(ctx)
 	if err != nil {
 		return fmt.Errorf("publishing: %w", err)
 	}
-	if latest := p.Latest(); latest != nil && uint64(latest.N) == size {
+	if latest := p.Latest(); latest != nil && uint64(latest.N) == size && !again {
 		return nil
+	}
+	if p.cfg.Witnesses != nil && !p.confirmed {
+		return fmt.Errorf("%w: none confirmed the state yet", ErrUnwitnessed)
 	}
 	if err := p.cfg.Index(ctx, size); err != nil {
 		return fmt.Errorf("indexing up to %d: %w", size, err)
@@ -171,15 +303,37 @@ func (p *Publisher) publish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("publishing size %d: %w", size, err)
 	}
+	if p.cfg.Witnesses != nil {
+		if signed, err = p.cfg.Witnesses.Cosign(ctx, signed, tree); err != nil {
+			return fmt.Errorf("publishing size %d: %w", size, err)
+		}
+	}
+	return p.makePublic(ctx, signed, tree)
+}
+
+// publishLate adds cosignatures to the latest checkpoint.
+func (p *Publisher) publishLate(ctx context.Context) error {
+	latest := p.Latest()
+	if latest == nil {
+		return nil
+	}
+	if merged, ok := p.cfg.Witnesses.Late(latest.Signed, latest.Tree); ok {
+		return p.makePublic(ctx, merged, latest.Tree)
+	}
+	return nil
+}
+
+// makePublic is the only way to a public checkpoint: the policy must accept it.
+func (p *Publisher) makePublic(ctx context.Context, signed []byte, tree tlog.Tree) error {
 	checked, _, err := torchwood.VerifyCheckpoint(signed, p.cfg.Policy)
 	if err != nil {
-		return fmt.Errorf("publishing size %d: the checkpoint does not satisfy the ledger's own policy: %w", size, err)
+		return fmt.Errorf("publishing size %d: the checkpoint does not satisfy the ledger's own policy: %w", tree.N, err)
 	}
 	if checked.Tree != tree {
 		return errors.New("publishing: the signed checkpoint is not of the tree that was to be signed")
 	}
 	if err := p.cfg.Log.Publish(ctx, signed); err != nil {
-		return fmt.Errorf("publishing size %d: %w", size, err)
+		return fmt.Errorf("publishing size %d: %w", tree.N, err)
 	}
 	p.set(&Published{Checkpoint: checked, Signed: signed, At: p.cfg.Now()})
 	return nil

@@ -15,8 +15,12 @@ import (
 
 // Follow indexes the log's entries up to size. It reads them from the log's
 // storage, whoever appended them and whenever, so a crash needs no recovery of
-// its own.
+// its own. After a failure of storage it refuses: what storage then shows may
+// be lost in a crash, and must not be signed.
 func (in *Intake) Follow(ctx context.Context, size uint64) error {
+	if err := in.Err(); err != nil {
+		return fmt.Errorf("the intake was halted: %w", err)
+	}
 	next, err := in.cfg.Index.Size(ctx)
 	if err != nil {
 		return err
@@ -100,14 +104,19 @@ func (in *Intake) readEntry(ctx context.Context, i, size uint64, text []byte) (*
 		return nil, fmt.Errorf("parsing entry %d: %w", i, err)
 	}
 	e := &store.Entry{Index: i, Text: bytes.Clone(text), Leaf: l}
-	if l.Kind == leaf.KindEnrol || l.Kind == leaf.KindRevoke {
-		return e, in.readKeyChange(ctx, e)
+	switch l.Kind {
+	case leaf.KindEnrol:
+		return e, in.readEnrolment(ctx, e)
+	case leaf.KindRevoke:
+		// Signed by the key that it ends, and by no other. The leaf says all: the
+		// key's enrolment may be in the same batch, and not be known yet.
+		e.Revokes = l.Keys[0]
 	}
 	return e, nil
 }
 
-// readKeyChange fills in what an entry does to a key, from its attestation.
-func (in *Intake) readKeyChange(ctx context.Context, e *store.Entry) error {
+// readEnrolment fills in the key that an entry enrols, from its attestation.
+func (in *Intake) readEnrolment(ctx context.Context, e *store.Entry) error {
 	raw, err := in.cfg.Blobs.Get(ctx, e.Leaf.Envelope)
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", e.Index, err)
@@ -116,12 +125,11 @@ func (in *Intake) readKeyChange(ctx context.Context, e *store.Entry) error {
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	switch {
-	case att.Enrolment != nil:
-		k := att.Enrolment
-		e.Enrols = &store.Key{Fingerprint: k.Key.Fingerprint, PEM: k.Key.PEM, Operator: k.Operator, URL: k.URL, Enrolled: e.Index}
-	case att.Revocation != nil:
-		e.Revokes = att.Revocation.Key
+	// The log decides which keys are enrolled, not the store.
+	if !bytes.Equal(att.Text, e.Text) {
+		return fmt.Errorf("%w: the stored bytes of entry %d are not what it logs", errContradiction, e.Index)
 	}
+	k := att.Enrolment
+	e.Enrols = &store.Key{Fingerprint: k.Key.Fingerprint, PEM: k.Key.PEM, Operator: k.Operator, URL: k.URL, Enrolled: e.Index}
 	return nil
 }

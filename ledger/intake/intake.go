@@ -123,12 +123,11 @@ func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result,
 	if err := in.limits.allowAddress(addr); err != nil {
 		return nil, err
 	}
-	if in.bytes.Add(int64(len(raw))) > maxBytes {
-		in.bytes.Add(-int64(len(raw)))
+	held := int64(len(raw))
+	defer func() { in.bytes.Add(-held) }()
+	if in.bytes.Add(held) > maxBytes {
 		return nil, overloaded("bytes", maxBytes)
 	}
-	defer in.bytes.Add(-int64(len(raw)))
-
 	att, err := attest.Open(raw, in.ring)
 	if err != nil {
 		return nil, err
@@ -138,6 +137,7 @@ func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result,
 	}
 	c, first := in.join(att)
 	if first {
+		held = 0 // the call holds them now, also if ctx ends before it
 		in.begin(c)
 	}
 	select {
@@ -186,8 +186,16 @@ func overloaded(what string, limit int) error {
 // finish answers a call that adds no entry.
 func (in *Intake) finish(c *call, err error) {
 	c.err = err
+	in.letGo(c)
 	in.forget(c.identity)
 	close(c.done)
+}
+
+// letGo frees the bytes of a call; it may stay in the map for as long as
+// publication takes.
+func (in *Intake) letGo(c *call) {
+	in.bytes.Add(-int64(len(c.att.Raw)))
+	c.att = nil
 }
 
 func (in *Intake) forget(identities ...[32]byte) {
@@ -206,7 +214,7 @@ func (in *Intake) Run(ctx context.Context) error {
 		defer close(resolved)
 		in.resolve()
 	}()
-	for batch := in.collect(ctx); batch != nil; batch = in.collect(ctx) {
+	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
 		if err := in.append(context.WithoutCancel(ctx), batch); err != nil {
 			in.Halt(err)
 			break
@@ -315,9 +323,7 @@ func (in *Intake) resolve() {
 				continue
 			}
 			c.index, c.text, c.created = index, c.att.Text, true
-			// The bytes are in the store; the call may stay in the map for as
-			// long as publication takes.
-			c.att = nil
+			in.letGo(c)
 			close(c.done)
 		}
 		in.cfg.Grew()
