@@ -170,8 +170,7 @@ func (c *Collector) signal() {
 	}
 }
 
-// merge returns a note with the collected cosignatures that it lacks, in the
-// order of the policy.
+// merge returns a note with the collected cosignatures that it lacks.
 func (c *Collector) merge(signed []byte) ([]byte, error) {
 	n, err := openAll(signed, c.cfg.Policy)
 	if err != nil {

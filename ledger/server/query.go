@@ -17,8 +17,12 @@ import (
 const (
 	defaultPageSize = 100
 	maxPageSize     = 1000
-	// maxClaims bounds GetArtifact, which reads each claim's attestation.
-	maxClaims = 250
+	// maxClaims and maxClaimBytes bound GetArtifact, which reads each claim's
+	// attestation; the answer is of the order of their size.
+	maxClaims     = 250
+	maxClaimBytes = 4 << 20
+	// maxPageBytes bounds the leaves of a page; at least one is given.
+	maxPageBytes = 2 << 20
 )
 
 // ListAttestations implements cairnv1.LedgerServiceServer.
@@ -43,22 +47,30 @@ func (s *service) ListAttestations(ctx context.Context, req *cairnv1.ListAttesta
 		return nil, err
 	}
 	resp := &cairnv1.ListAttestationsResponse{Checkpoint: string(latest.Signed), CompleteUpTo: latest.N}
-	if len(found) > limit {
-		resp.NextPageToken = formatPageToken(found[limit])
-		found = found[:limit]
-	}
-	entries, err := s.index.Entries(ctx, found)
-	if err != nil {
-		return nil, err
-	}
-	for i := range entries {
-		e, err := entryOf(&entries[i])
+	return resp, s.fillPage(ctx, resp, found, limit)
+}
+
+// fillPage puts at most limit of the found entries into resp, and the token of
+// the next page if there are more.
+func (s *service) fillPage(ctx context.Context, resp *cairnv1.ListAttestationsResponse, found []uint64, limit int) error {
+	size := 0
+	for i, index := range found {
+		if i == limit || size > maxPageBytes {
+			resp.NextPageToken = formatPageToken(index)
+			return nil
+		}
+		entries, err := s.index.Entries(ctx, found[i:i+1])
 		if err != nil {
-			return nil, err
+			return err
+		}
+		e, err := entryOf(&entries[0])
+		if err != nil {
+			return err
 		}
 		resp.Entries = append(resp.Entries, e)
+		size += len(e.Leaf)
 	}
-	return resp, nil
+	return nil
 }
 
 // findPage returns the indexes that a request asks for, below size.
@@ -147,6 +159,10 @@ func (s *service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactReque
 	}
 	a := artifact{digest: digest, service: s}
 	for i := range entries {
+		if a.bytes > maxClaimBytes {
+			resp.Truncated = true
+			break
+		}
 		if err := a.add(ctx, &entries[i]); err != nil {
 			return nil, err
 		}
@@ -161,6 +177,7 @@ type artifact struct {
 	service   *service
 	groups    []*cairnv1.OutputGroup
 	materials []*cairnv1.Resource
+	bytes     int             // of the attestations read
 	seen      map[string]bool // materials, by URI and digests
 }
 
@@ -176,6 +193,7 @@ func (a *artifact) add(ctx context.Context, e *store.Entry) error {
 	if err != nil {
 		return err
 	}
+	a.bytes += len(att.Raw)
 	g := a.group(outputFor(a.digest, &att.Claim))
 	g.Claims = append(g.Claims, &cairnv1.LoggedClaim{Index: int64(e.Index), Claim: protoClaim(att)})
 	for _, k := range att.Keys {

@@ -300,7 +300,8 @@ type ListAttestationsRequest struct {
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// Fingerprint of a key, as in Key.fingerprint.
 	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	// Entries a page: 1 to 1000, 100 if absent.
+	// Most entries a page: 1 to 1000, 100 if absent. A page of large leaves has
+	// fewer.
 	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before.
 	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -504,8 +505,8 @@ type GetArtifactResponse struct {
 	Checkpoint string `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// Tree size of that checkpoint.
 	CompleteUpTo int64 `protobuf:"varint,4,opt,name=complete_up_to,json=completeUpTo,proto3" json:"complete_up_to,omitempty"`
-	// Whether the artifact has more claims than one answer carries (250); list
-	// them with ListAttestations.
+	// Whether the artifact has more claims than one answer carries (250, or 4 MiB
+	// of attestations); list them with ListAttestations.
 	Truncated     bool `protobuf:"varint,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
