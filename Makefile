@@ -66,7 +66,7 @@ lint: ## gofmt, vet, staticcheck, buf, generated files, go.mod; all of them, eve
 	@$(MAKE) -k $(LINTS)
 
 lint-gofmt:
-	@files=$$(gofmt -l .); [ -z "$$files" ] || { printf 'not gofmt-ed:\n%s\n' "$$files" >&2; exit 1; }
+	@files=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); [ -z "$$files" ] || { printf 'not gofmt-ed:\n%s\n' "$$files" >&2; exit 1; }
 
 lint-vet:
 	go vet $(PKGS)

@@ -232,3 +232,14 @@ func TestSameDigestNeedsAllThatBothGive(t *testing.T) {
 	refused(t, seal(t, attest.TypeStatement, fmt.Sprintf(payload, "IDENTICAL"), s).text(t), ringOf(s), reason.PredicateInvalid, "says IDENTICAL")
 	mustOpen(t, seal(t, attest.TypeStatement, fmt.Sprintf(payload, "DIFFERENT"), s).text(t), ringOf(s))
 }
+
+// A digest that only one side gives does not make two artifacts different.
+func TestSameDigestIgnoresWhatOneGives(t *testing.T) {
+	s := ed25519Signer(t, "alice")
+	one, both := `{"sha256":"`+hexA+`"}`, `{"sha256":"`+hexA+`","sha512":"`+hexA+hexB+`"}`
+	for _, d := range [][2]string{{one, both}, {both, one}} {
+		payload := `{"_type":"` + attest.StatementV1 + `","predicateType":"` + attest.PredicateReproduction + `",` +
+			`"subject":[{"digest":` + d[0] + `}],"predicate":{"result":"IDENTICAL","rebuilder":{"id":"r"},"outputs":[{"digest":` + d[1] + `}]}}`
+		mustOpen(t, seal(t, attest.TypeStatement, payload, s).text(t), ringOf(s))
+	}
+}

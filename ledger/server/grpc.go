@@ -99,7 +99,7 @@ func (in *interceptors) recovered(ctx context.Context, v any) error {
 
 // done converts a request's error to its status, and accounts for the request.
 func (in *interceptors) done(ctx context.Context, method, id string, start time.Time, err error) error {
-	converted, row := toStatus(ctx, err)
+	row, converted := toStatus(ctx, err)
 	in.metrics.request(method, row, time.Since(start))
 	if row.Reason == reason.InternalError {
 		in.log.ErrorContext(ctx, "request failed", slog.String("method", method), slog.String("requestId", id), slog.Any("err", err))
@@ -109,15 +109,15 @@ func (in *interceptors) done(ctx context.Context, method, id string, start time.
 	return converted
 }
 
-// toStatus returns err as a gRPC status with its ErrorInfo, and the row of its
+// toStatus returns err as a gRPC status with its ErrorInfo, after the row of its
 // reason; the zero row for nil. What went wrong inside is logged, not told.
-func toStatus(ctx context.Context, err error) (error, reason.Row) {
+func toStatus(ctx context.Context, err error) (reason.Row, error) {
 	if err == nil {
-		return nil, reason.Row{}
+		return reason.Row{}, nil
 	}
 	if _, isStatus := status.FromError(err); isStatus {
 		// From gRPC itself, such as a message over the limit.
-		return err, reason.Row{Reason: "GRPC"}
+		return reason.Row{Reason: "GRPC"}, err
 	}
 	e, ok := reason.Of(err)
 	switch {
@@ -127,7 +127,7 @@ func toStatus(ctx context.Context, err error) (error, reason.Row) {
 	default:
 		e = &reason.Error{Reason: reason.InternalError, Message: "the ledger failed; its log has the details"}
 	}
-	return statusOf(e), reason.Lookup(e.Reason)
+	return reason.Lookup(e.Reason), statusOf(e)
 }
 
 // statusOf returns the status of a refusal.
