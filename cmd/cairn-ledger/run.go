@@ -34,8 +34,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		err = serve(ctx, cfg, stdout, stderr)
 	}
-	if err == nil {
-		return 0
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return 0 // stopped as asked, perhaps before it was ready
 	}
 	fmt.Fprintf(stderr, "cairn-ledger: error: %v\n", err)
 	var usage usageError
@@ -59,6 +59,7 @@ type ready struct {
 }
 
 func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
+	tuneMemory()
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	// Tessera logs through klog, and logs each of its steps at info.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

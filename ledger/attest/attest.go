@@ -49,6 +49,8 @@ type Attestation struct {
 
 	Enrolment  *Enrolment  // for leaf.KindEnrol
 	Revocation *Revocation // for leaf.KindRevoke
+
+	names []string // look-up names of the subjects
 }
 
 // Claim is what an attestation says, in the words of whoever signed it.
@@ -138,13 +140,9 @@ func (a *Attestation) finish(payload []byte) error {
 	}
 	for _, s := range a.Claim.Subjects {
 		l.Subjects = append(l.Subjects, s.Strong()...)
-		if isPurl(s.URI) {
-			name, err := LookupName(s.URI)
-			if err != nil {
-				return err
-			}
-			l.Names = append(l.Names, leaf.NameHash(name))
-		}
+	}
+	for _, n := range a.names {
+		l.Names = append(l.Names, leaf.NameHash(n))
 	}
 	for _, o := range a.Claim.Outputs {
 		l.Outputs = append(l.Outputs, o.Strong()...)

@@ -137,6 +137,11 @@ func TestEnrolRefuses(t *testing.T) {
 			refused(t, seal(t, attest.TypeEnrolment, tt.payload, signers...).text(t), ringOf(s, other), tt.want, tt.message)
 		})
 	}
+}
+
+func TestEnrolRefusesSignatures(t *testing.T) {
+	s, other := ed25519Signer(t, "alice"), p256Signer(t, "bob")
+	good := enrolment(t, s.Public.PEM, "https://alice.example", "")
 	e := seal(t, attest.TypeEnrolment, good, other)
 	e.Signatures[0].KeyID = string(s.Public.Fingerprint)
 	refused(t, e.text(t), ringOf(other), reason.SignatureInvalid, "does not verify")

@@ -26,10 +26,15 @@ func LookupName(s string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if leaf.Digest(p.Version).Valid() {
-		p.Version = ""
+	return lookupName(p), nil
+}
+
+func lookupName(p *packageurl.PackageURL) string {
+	name := *p
+	if leaf.Digest(name.Version).Valid() {
+		name.Version = ""
 	}
-	return p.ToString(), nil
+	return name.ToString()
 }
 
 func isPurl(s string) bool { return strings.HasPrefix(s, "pkg:") }
@@ -46,8 +51,12 @@ func parsePurl(s string) (*packageurl.PackageURL, error) {
 	}
 	// The library accepts some inputs whose canonical form it reads otherwise;
 	// a name must have one spelling, or it could be hidden from a look-up.
-	again, err := packageurl.FromString(p.ToString())
-	if err != nil || again.ToString() != p.ToString() {
+	canonical := p.ToString()
+	if canonical == s {
+		return &p, nil
+	}
+	again, err := packageurl.FromString(canonical)
+	if err != nil || again.ToString() != canonical {
 		return nil, reason.Errorf(reason.PurlInvalid, "package URL %.80q has no canonical form", s)
 	}
 	return &p, nil

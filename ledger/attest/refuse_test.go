@@ -31,36 +31,66 @@ func refused(t *testing.T, raw []byte, ring attest.Keyring, want reason.Reason, 
 	}
 }
 
-func TestOpenRefusesEnvelopes(t *testing.T) {
-	s, p, eve := ed25519Signer(t, "alice"), p256Signer(t, "bob"), ed25519Signer(t, "eve")
-	ring := ringOf(s, p)
-	payload := statement("x", "{}")
-	good := string(seal(t, attest.TypeStatement, payload, s).text(t))
-	replace := func(old, new string) []byte {
-		if !strings.Contains(good, old) {
-			t.Fatalf("%q is not in %s", old, good)
-		}
-		return []byte(strings.Replace(good, old, new, 1))
+// spoiler makes bad envelopes of a good one.
+type spoiler struct {
+	t         *testing.T
+	s, p, eve *attest.Signer // eve is unknown
+	payload   string
+	good      string
+}
+
+func newSpoiler(t *testing.T) *spoiler {
+	x := &spoiler{t: t, s: ed25519Signer(t, "alice"), p: p256Signer(t, "bob"), eve: ed25519Signer(t, "eve"), payload: statement("x", "{}")}
+	x.good = string(seal(t, attest.TypeStatement, x.payload, x.s).text(t))
+	return x
+}
+
+func (x *spoiler) replace(old, new string) []byte {
+	x.t.Helper()
+	if !strings.Contains(x.good, old) {
+		x.t.Fatalf("%q is not in %s", old, x.good)
 	}
-	with := func(change func(e *envelope), signers ...*attest.Signer) []byte {
-		e := seal(t, attest.TypeStatement, payload, signers...)
-		change(e)
-		return e.text(t)
+	return []byte(strings.Replace(x.good, old, new, 1))
+}
+
+func (x *spoiler) with(change func(e *envelope), signers ...*attest.Signer) []byte {
+	x.t.Helper()
+	e := seal(x.t, attest.TypeStatement, x.payload, signers...)
+	change(e)
+	return e.text(x.t)
+}
+
+type badEnvelope struct {
+	name    string
+	raw     []byte
+	want    reason.Reason
+	message string
+}
+
+func (x *spoiler) test(cases []badEnvelope) {
+	x.t.Helper()
+	for _, tt := range cases {
+		x.t.Run(tt.name, func(t *testing.T) { refused(t, tt.raw, ringOf(x.s, x.p), tt.want, tt.message) })
 	}
-	b64 := base64.StdEncoding.EncodeToString
-	for _, tt := range []struct {
-		name    string
-		raw     []byte
-		want    reason.Reason
-		message string
-	}{
+}
+
+func TestOpenRefusesFormats(t *testing.T) {
+	x := newSpoiler(t)
+	good := x.good
+	x.test([]badEnvelope{
 		{"nothing", nil, reason.FormatUnknown, "is empty"},
 		{"white space", []byte(" \r\n\t"), reason.FormatUnknown, "is empty"},
 		{"another format", []byte("Format: 1.0\n"), reason.FormatUnknown, `begins with "Format: 1.0`},
 		{"a JSON array", []byte("[" + good + "]"), reason.FormatUnknown, "no known format"},
 		{"a byte order mark", []byte("\ufeff" + good), reason.FormatUnknown, "no known format"},
 		{"too large", []byte(good + strings.Repeat(" ", attest.MaxEnvelope)), reason.EnvelopeTooLarge, "over the limit of 1048576"},
+	})
+}
 
+func TestOpenRefusesEnvelopes(t *testing.T) {
+	x := newSpoiler(t)
+	good, replace, with, s, p := x.good, x.replace, x.with, x.s, x.p
+	x.test([]badEnvelope{
 		{"a brace", []byte("{"), reason.EnvelopeMalformed, "parsing DSSE envelope"},
 		{"cut off", []byte(good[:len(good)-1]), reason.EnvelopeMalformed, "parsing DSSE envelope"},
 		{"trailing data", []byte(good + "x"), reason.EnvelopeMalformed, "parsing DSSE envelope"},
@@ -77,12 +107,24 @@ func TestOpenRefusesEnvelopes(t *testing.T) {
 		{"payload that is not base64", with(func(e *envelope) { e.Payload = "!" }, s), reason.EnvelopeMalformed, "decoding the envelope's payload"},
 		{"payload without padding", with(func(e *envelope) { e.Payload = "YQ" }, s), reason.EnvelopeMalformed, "decoding the envelope's payload"},
 		{"signature that is not base64", with(func(e *envelope) { e.Signatures[1].Sig = "!" }, s, p), reason.EnvelopeMalformed, "decoding signature 1"},
+	})
+}
 
+func TestOpenRefusesPayloadTypes(t *testing.T) {
+	x := newSpoiler(t)
+	replace, with, s := x.replace, x.with, x.s
+	x.test([]badEnvelope{
 		{"another payload type", with(func(e *envelope) { e.PayloadType = "text/plain" }, s), reason.PayloadTypeUnknown, `payloadType "text/plain"`},
 		{"no payload type", replace(`"payloadType":"application/vnd.in-toto+json",`, ""), reason.PayloadTypeUnknown, `payloadType ""`},
 		{"a payload type in capitals", replace("application/vnd", "Application/vnd"), reason.PayloadTypeUnknown, "Application/vnd"},
 		{"PayloadType", replace(`"payloadType"`, `"PayloadType"`), reason.PayloadTypeUnknown, `payloadType ""`},
+	})
+}
 
+func TestOpenRefusesSignatureLists(t *testing.T) {
+	x := newSpoiler(t)
+	replace, with, s := x.replace, x.with, x.s
+	x.test([]badEnvelope{
 		{"no signatures", with(func(e *envelope) { e.Signatures = nil }, s), reason.SignatureMissing, "no signature"},
 		{"an empty list of signatures", with(func(e *envelope) { e.Signatures = []signature{} }, s), reason.SignatureMissing, "no signature"},
 		{"Signatures", replace(`"signatures"`, `"Signatures"`), reason.SignatureMissing, "no signature"},
@@ -91,7 +133,14 @@ func TestOpenRefusesEnvelopes(t *testing.T) {
 				e.Signatures = append(e.Signatures, e.Signatures[0])
 			}
 		}, s), reason.TooManyKeys, "17 signatures is over the limit of 16"},
+	})
+}
 
+func TestOpenRefusesSignatures(t *testing.T) {
+	x := newSpoiler(t)
+	good, replace, with, payload, s, p, eve := x.good, x.replace, x.with, x.payload, x.s, x.p, x.eve
+	b64 := base64.StdEncoding.EncodeToString
+	x.test([]badEnvelope{
 		{"an unknown key that names itself", with(func(*envelope) {}, eve), reason.KeyNotEnrolled,
 			"key " + string(eve.Public.Fingerprint) + " is not enrolled: enrol it with `cairn enrol"},
 		{"an unknown key with another name", with(func(e *envelope) { e.Signatures[0].KeyID = "eve" }, eve), reason.KeyNotEnrolled, `keyid "eve": set keyid to`},
@@ -107,9 +156,7 @@ func TestOpenRefusesEnvelopes(t *testing.T) {
 		{"another payload", with(func(e *envelope) { e.Payload = b64([]byte(payload + " ")) }, s), reason.SignatureInvalid, "does not verify"},
 		{"a signature for another payload type", with(func(e *envelope) { e.PayloadType = attest.TypeRevocation }, s), reason.SignatureInvalid, "does not verify"},
 		{"a signature for another payload type, P-256", with(func(e *envelope) { e.PayloadType = attest.TypeRevocation }, p), reason.SignatureInvalid, "does not verify"},
-	} {
-		t.Run(tt.name, func(t *testing.T) { refused(t, tt.raw, ring, tt.want, tt.message) })
-	}
+	})
 }
 
 // Each byte of a signature counts, and each of what is signed.
@@ -138,8 +185,38 @@ func TestOpenRefusesChangedSignatures(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesStatements(t *testing.T) {
+type badStatement struct {
+	name, payload string
+	want          reason.Reason
+	message       string
+}
+
+func testStatements(t *testing.T, cases []badStatement) {
+	t.Helper()
 	s := ed25519Signer(t, "alice")
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			refused(t, seal(t, attest.TypeStatement, tt.payload, s).text(t), ringOf(s), tt.want, tt.message)
+		})
+	}
+}
+
+func repeat(n int, item string) string { return strings.TrimSuffix(strings.Repeat(item+",", n), ",") }
+
+// subject is a statement with subjects of this JSON.
+func subject(json string) string {
+	return `{"_type":"` + attest.StatementV1 + `","subject":[` + json + `],"predicateType":"x"}`
+}
+
+func build(p string) string { return statement(attest.PredicateProvenance, p) }
+
+func repro(p string) string {
+	return statement(attest.PredicateReproduction, `{`+p+`,"rebuilder":{"id":"r"}}`)
+}
+
+func outputs(hex string) string { return `"outputs":[{"digest":{"sha256":"` + hex + `"}}]` }
+
+func TestOpenRefusesStatements(t *testing.T) {
 	good := statement("x", "{}")
 	replace := func(old, new string) string {
 		if !strings.Contains(good, old) {
@@ -147,20 +224,7 @@ func TestOpenRefusesStatements(t *testing.T) {
 		}
 		return strings.Replace(good, old, new, 1)
 	}
-	repeat := func(n int, item string) string { return strings.TrimSuffix(strings.Repeat(item+",", n), ",") }
-	subject := func(json string) string {
-		return `{"_type":"` + attest.StatementV1 + `","subject":[` + json + `],"predicateType":"x"}`
-	}
-	build := func(p string) string { return statement(attest.PredicateProvenance, p) }
-	repro := func(p string) string {
-		return statement(attest.PredicateReproduction, `{`+p+`,"rebuilder":{"id":"r"}}`)
-	}
-	out := func(hex string) string { return `"outputs":[{"digest":{"sha256":"` + hex + `"}}]` }
-	for _, tt := range []struct {
-		name, payload string
-		want          reason.Reason
-		message       string
-	}{
+	testStatements(t, []badStatement{
 		{"nothing", "", reason.PayloadNotStatement, "parsing the payload"},
 		{"text", "hello", reason.PayloadNotStatement, "parsing the payload"},
 		{"an array", "[" + good + "]", reason.PayloadNotStatement, "parsing the payload"},
@@ -174,7 +238,18 @@ func TestOpenRefusesStatements(t *testing.T) {
 		{"Statement v0.1", replace("Statement/v1", "Statement/v0.1"), reason.PayloadNotStatement, "Statement/v0.1"},
 		{"no predicateType", replace(`"predicateType":"x",`, ""), reason.PayloadNotStatement, "no predicateType"},
 		{"PredicateType", replace(`"predicateType"`, `"PredicateType"`), reason.PayloadNotStatement, "no predicateType"},
+	})
+}
 
+func TestOpenRefusesSubjects(t *testing.T) {
+	good := statement("x", "{}")
+	replace := func(old, new string) string {
+		if !strings.Contains(good, old) {
+			t.Fatalf("%q is not in %s", old, good)
+		}
+		return strings.Replace(good, old, new, 1)
+	}
+	testStatements(t, []badStatement{
 		{"no subject", replace(`"subject"`, `"subjects"`), reason.SubjectMissing, "no subject"},
 		{"Subject", replace(`"subject"`, `"Subject"`), reason.SubjectMissing, "no subject"},
 		{"an empty list of subjects", subject(""), reason.SubjectMissing, "no subject"},
@@ -190,7 +265,11 @@ func TestOpenRefusesStatements(t *testing.T) {
 		{"a purl without a name", subject(`{"uri":"pkg:oci/","digest":{"sha256":"` + hexA + `"}}`), reason.PurlInvalid, `parsing package URL "pkg:oci/"`},
 		{"a purl in the name", subject(`{"name":"pkg:oci","digest":{"sha256":"` + hexA + `"}}`), reason.PurlInvalid, `parsing package URL "pkg:oci"`},
 		{"a purl that is too long", subject(`{"uri":"pkg:oci/` + strings.Repeat("a", 4096) + `","digest":{"sha256":"` + hexA + `"}}`), reason.PurlInvalid, "over the limit of 4096"},
+	})
+}
 
+func TestOpenRefusesProvenance(t *testing.T) {
+	testStatements(t, []badStatement{
 		{"provenance without a predicate", subject(`{"digest":{"sha256":"` + hexA + `"}}`)[:strings.LastIndex(subject(`{"digest":{"sha256":"`+hexA+`"}}`), `"x"`)] + `"` + attest.PredicateProvenance + `"}`, reason.PredicateInvalid, "parsing SLSA provenance"},
 		{"provenance that is a list", build(`[]`), reason.PredicateInvalid, "parsing SLSA provenance"},
 		{"provenance without a buildType", build(`{"runDetails":{"builder":{"id":"b"}}}`), reason.PredicateInvalid, "needs buildDefinition.buildType"},
@@ -199,7 +278,11 @@ func TestOpenRefusesStatements(t *testing.T) {
 		{"a material with a bad digest", build(strings.Replace(provenance, "gitCommit", "sha256", 1)), reason.DigestInvalid, "resolved dependency 0"},
 		{"a material with a bad purl", build(strings.Replace(provenance, "pkg:oci/y", "pkg:oci/", 1)), reason.PurlInvalid, "pkg:oci/"},
 		{"4097 materials", build(`{"buildDefinition":{"buildType":"b","resolvedDependencies":[` + repeat(4097, "{}") + `]},"runDetails":{"builder":{"id":"b"}}}`), reason.TooManyMaterials, "4097 resolved dependencies is over the limit of 4096"},
+	})
+}
 
+func TestOpenRefusesReproductions(t *testing.T) {
+	testStatements(t, []badStatement{
 		{"a reproduction that is a list", statement(attest.PredicateReproduction, `[]`), reason.PredicateInvalid, "parsing reproduction"},
 		{"no result", repro(`"obtained":"BUILT"`), reason.PredicateInvalid, `unknown result ""`},
 		{"Result", repro(`"Result":"DIFFERENT"`), reason.PredicateInvalid, `unknown result ""`},
@@ -207,20 +290,16 @@ func TestOpenRefusesStatements(t *testing.T) {
 		{"no result as a result", repro(`"result":"-"`), reason.PredicateInvalid, `unknown result "-"`},
 		{"an unknown way", repro(`"result":"DIFFERENT","obtained":"FOUND"`), reason.PredicateInvalid, `unknown obtained "FOUND"`},
 		{"no rebuilder", statement(attest.PredicateReproduction, `{"result":"DIFFERENT"}`), reason.PredicateInvalid, "needs rebuilder.id"},
-		{"identical to something else", repro(`"result":"IDENTICAL",` + out(hexB)), reason.PredicateInvalid, "says IDENTICAL, but output [sha256:bbbb"},
+		{"identical to something else", repro(`"result":"IDENTICAL",` + outputs(hexB)), reason.PredicateInvalid, "says IDENTICAL, but output [sha256:bbbb"},
 		{"identical but for sha512", repro(`"result":"IDENTICAL","outputs":[{"digest":{"sha512":"` + hexA + hexA + `"}}]`), reason.PredicateInvalid, "says IDENTICAL"},
-		{"different from itself", repro(`"result":"DIFFERENT",` + out(hexA)), reason.PredicateInvalid, "says DIFFERENT, but every output is a subject"},
-		{"equivalent in no sense", repro(`"result":"EQUIVALENT",` + out(hexB)), reason.PredicateInvalid, "names no equivalence.method"},
+		{"different from itself", repro(`"result":"DIFFERENT",` + outputs(hexA)), reason.PredicateInvalid, "says DIFFERENT, but every output is a subject"},
+		{"equivalent in no sense", repro(`"result":"EQUIVALENT",` + outputs(hexB)), reason.PredicateInvalid, "names no equivalence.method"},
 		{"equivalent by an empty method", repro(`"result":"EQUIVALENT","equivalence":{}`), reason.PredicateInvalid, "names no equivalence.method"},
-		{"failed with outputs", repro(`"result":"BUILD_FAILED",` + out(hexB)), reason.PredicateInvalid, "says BUILD_FAILED, but has outputs"},
+		{"failed with outputs", repro(`"result":"BUILD_FAILED",` + outputs(hexB)), reason.PredicateInvalid, "says BUILD_FAILED, but has outputs"},
 		{"an output without digests", repro(`"result":"DIFFERENT","outputs":[{"name":"o"}]`), reason.SubjectWithoutDigest, `output 0 ("o")`},
 		{"65 outputs", repro(`"result":"DIFFERENT","outputs":[` + repeat(65, `{"digest":{"sha256":"`+hexB+`"}}`) + `]`), reason.TooManyOutputs, "65 outputs is over the limit of 64"},
 		{"a reproduction with 4097 materials", repro(`"result":"DIFFERENT","buildDefinition":{"resolvedDependencies":[` + repeat(4097, "{}") + `]}`), reason.TooManyMaterials, "4097"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			refused(t, seal(t, attest.TypeStatement, tt.payload, s).text(t), ringOf(s), tt.want, tt.message)
-		})
-	}
+	})
 }
 
 // Digests of one algorithm decide nothing if those of the other differ.

@@ -123,10 +123,11 @@ func (a *Attestation) openStatement(payload []byte) error {
 	if n := len(s.Subject); n > MaxSubjects {
 		return reason.Errorf(reason.TooManySubjects, "statement with %d subjects is over the limit of %d", n, MaxSubjects)
 	}
-	subjects, err := resources("subject", s.Subject, true)
+	subjects, names, err := resources("subject", s.Subject, true)
 	if err != nil {
 		return err
 	}
+	a.names = names
 	a.Claim = Claim{
 		Kind:          leaf.KindAttestation,
 		Claim:         leaf.ClaimOther,
@@ -166,7 +167,7 @@ func (a *Attestation) openReproduction(predicate jsontext.Value) error {
 	if n := len(r.Outputs); n > MaxOutputs {
 		return reason.Errorf(reason.TooManyOutputs, "reproduction with %d outputs is over the limit of %d", n, MaxOutputs)
 	}
-	outputs, err := resources("output", r.Outputs, true)
+	outputs, _, err := resources("output", r.Outputs, true)
 	if err != nil {
 		return err
 	}
@@ -248,15 +249,15 @@ func (a *Attestation) setMaterials(d *BuildDefinition) error {
 	if n := len(d.ResolvedDependencies); n > MaxMaterials {
 		return reason.Errorf(reason.TooManyMaterials, "statement with %d resolved dependencies is over the limit of %d", n, MaxMaterials)
 	}
-	var err error
-	a.Claim.Materials, err = resources("resolved dependency", d.ResolvedDependencies, false)
+	materials, _, err := resources("resolved dependency", d.ResolvedDependencies, false)
+	a.Claim.Materials = materials
 	return err
 }
 
 // resources checks and converts descriptors. A strong one must have a sha256
-// or sha512 digest.
-func resources(what string, ds []ResourceDescriptor, strong bool) ([]Resource, error) {
-	rs := make([]Resource, 0, len(ds))
+// or sha512 digest. names are the look-up names of those that are packages.
+func resources(what string, ds []ResourceDescriptor, strong bool) (rs []Resource, names []string, err error) {
+	rs = make([]Resource, 0, len(ds))
 	for i, d := range ds {
 		r := Resource{Name: d.Name, URI: d.URI, Digests: maps.Clone(d.Digest)}
 		for alg, h := range r.Digests {
@@ -264,27 +265,28 @@ func resources(what string, ds []ResourceDescriptor, strong bool) ([]Resource, e
 				continue
 			}
 			if !leaf.Digest(alg + ":" + h).Valid() {
-				return nil, reason.Errorf(reason.DigestInvalid,
+				return nil, nil, reason.Errorf(reason.DigestInvalid,
 					"%s %d (%.80q) has an invalid %s digest %.140q", what, i, d.Name, alg, h)
 			}
 		}
 		if strong && len(r.Strong()) == 0 {
-			return nil, reason.Errorf(reason.SubjectWithoutDigest,
+			return nil, nil, reason.Errorf(reason.SubjectWithoutDigest,
 				"%s %d (%.80q) has neither a sha256 nor a sha512 digest", what, i, d.Name)
 		}
 		if r.URI == "" && isPurl(r.Name) {
 			r.URI = r.Name
 		}
 		if isPurl(r.URI) {
-			canonical, err := CanonicalPurl(r.URI)
+			p, err := parsePurl(r.URI)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			r.URI = canonical
+			r.URI = p.ToString()
+			names = append(names, lookupName(p))
 		}
 		r.Role, _ = d.Annotations["role"].(string)
 		r.Role = strings.ToLower(r.Role)
 		rs = append(rs, r)
 	}
-	return rs, nil
+	return rs, names, nil
 }

@@ -245,8 +245,19 @@ func (p *Publisher) handshake(ctx context.Context) error {
 	return p.cfg.Witnesses.Handshake(ctx, signed, last)
 }
 
-// restore serves the checkpoint that was public before, if it still may be.
+// restore checks that the log is the one that was signed, and serves the
+// checkpoint that was public before, if it still may be.
 func (p *Publisher) restore(ctx context.Context) error {
+	size, err := p.cfg.Log.Size(ctx)
+	if err != nil {
+		return fmt.Errorf("restoring the published checkpoint: %w", err)
+	}
+	last, used := p.cfg.Guard.Last()
+	if used {
+		if err := p.inLog(ctx, "signed", last, size); err != nil {
+			return err
+		}
+	}
 	if p.cfg.Restored == nil {
 		return nil
 	}
@@ -255,24 +266,33 @@ func (p *Publisher) restore(ctx context.Context) error {
 		p.cfg.Warn(fmt.Errorf("the checkpoint published before is not served: %w", err))
 		return nil
 	}
-	size, err := p.cfg.Log.Size(ctx)
-	if err != nil {
-		return fmt.Errorf("restoring the published checkpoint: %w", err)
+	// Of two copies of a ledger, the other may have signed it.
+	if !used || c.N > last.N {
+		return fmt.Errorf("%w: a checkpoint of size %d is published, but none larger than %d was signed here", ErrRollback, c.N, last.N)
 	}
-	if uint64(c.N) > size {
-		return fmt.Errorf("%w: a checkpoint of size %d is published, but the log holds only %d entries", ErrRollback, c.N, size)
-	}
-	root, err := p.cfg.Proofs.Root(ctx, uint64(c.N), size)
-	if err != nil {
-		return fmt.Errorf("restoring the published checkpoint: %w", err)
-	}
-	if tlog.Hash(root) != c.Hash {
-		return fmt.Errorf("%w: size %d is published with root %s, but the log has %s", ErrRollback, c.N, c.Hash, tlog.Hash(root))
+	if err := p.inLog(ctx, "published", c.Tree, size); err != nil {
+		return err
 	}
 	if err := p.cfg.Index(ctx, size); err != nil {
 		return fmt.Errorf("indexing up to %d: %w", size, err)
 	}
 	p.set(&Published{Checkpoint: c, Signed: p.cfg.Restored, At: p.cfg.Now()})
+	return nil
+}
+
+// inLog checks that the log, of a size, is one that a tree was of.
+func (p *Publisher) inLog(ctx context.Context, what string, tree tlog.Tree, size uint64) error {
+	if uint64(tree.N) > size {
+		return fmt.Errorf("%w: a checkpoint of size %d is %s, but the log holds only %d entries", ErrRollback, tree.N, what, size)
+	}
+	root, err := p.cfg.Proofs.Root(ctx, uint64(tree.N), size)
+	if err != nil {
+		return fmt.Errorf("comparing the log with the checkpoint that is %s: %w", what, err)
+	}
+	if tlog.Hash(root) != tree.Hash {
+		return fmt.Errorf("%w: size %d is %s with root %s, but the log has %s: it does not extend it",
+			ErrRollback, tree.N, what, tree.Hash, tlog.Hash(root))
+	}
 	return nil
 }
 

@@ -167,9 +167,9 @@ func compareInclusion(t *testing.T, tree tlog.Tree, p *checkpoint.Proof, i, size
 		{"negative tree", 0, tlog.Tree{N: -1}, nil, proofEntry(i), false},
 	}
 	if len(p.Path) > 0 {
-		cases = append(cases, cases[0])
-		last := &cases[len(cases)-1]
-		last.name, last.path, last.want = "a hash less", p.Path[1:], false
+		less := cases[0]
+		less.name, less.path, less.want = "a hash less", p.Path[1:], false
+		cases = append(cases, less)
 	}
 	for _, tt := range cases {
 		q := checkpoint.Proof{Index: tt.index, Path: tt.path}
@@ -196,7 +196,7 @@ func TestVerifyProofAsksThePolicy(t *testing.T) {
 	l := newProofLog(t, "log.example")
 	l.add(t, proofEntry(0))
 	b := marshalProof(t, l.proof(t, 0))
-	other := newProofLog(t, "other.example")
+	other := newProofLog(t, "x.example")
 	v, err := note.NewVerifier(l.vkey)
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestVerifyProofAsksThePolicy(t *testing.T) {
 		t.Error("a changed checkpoint was accepted")
 	}
 	if _, err := checkpoint.VerifyProof(nil, proofEntry(0), l.policy(t)); err == nil {
-		t.Error("no proof was accepted")
+		t.Error("nothing was accepted")
 	}
 }
 
@@ -260,10 +260,8 @@ func TestProofRoundTrip(t *testing.T) {
 	plain := l.proof(t, 3)
 	hinted := l.proof(t, 3)
 	hinted.Leaf, hinted.Keys = []byte("cairn.leaf/v1\nkind <&>\u2028\n"), []string{"-----BEGIN PUBLIC KEY-----\n…\n", "b"}
-	leafOnly := l.proof(t, 1)
-	leafOnly.Leaf = []byte("leaf\n")
-	keysOnly := l.proof(t, 0)
-	keysOnly.Keys = []string{"k"}
+	leafOnly, keysOnly := l.proof(t, 1), l.proof(t, 0)
+	leafOnly.Leaf, keysOnly.Keys = []byte("leaf\n"), []string{"k"}
 	for name, p := range map[string]*checkpoint.Proof{"plain": plain, "hinted": hinted, "leaf only": leafOnly, "keys only": keysOnly} {
 		b := marshalProof(t, p)
 		got, err := checkpoint.ParseProof(b)
@@ -455,14 +453,13 @@ func compareProofWithTorchwood(t *testing.T, b []byte, p *checkpoint.Proof, pol 
 	if !bytes.Equal(b, want) {
 		t.Fatalf("accepted %q, which is written as %q", b, want)
 	}
-	c, err := torchwood.ParseCheckpoint(string(p.Checkpoint[:bytes.LastIndex(p.Checkpoint, []byte("\n\n"))+1]))
-	if err != nil || c.N > 1<<62 {
+	text, _, _ := bytes.Cut(p.Checkpoint, []byte("\n\n"))
+	if c, err := torchwood.ParseCheckpoint(string(text) + "\n"); err != nil || c.N > 1<<62 {
 		return // torchwood.VerifyProof does not return for larger sizes
 	}
 	entry := proofEntry(p.Index)
 	_, got := checkpoint.VerifyProof(b, entry, pol)
-	theirs := torchwood.VerifyProof(pol, tlog.RecordHash(entry), b)
-	if (got == nil) != (theirs == nil) {
+	if theirs := torchwood.VerifyProof(pol, tlog.RecordHash(entry), b); (got == nil) != (theirs == nil) {
 		t.Fatalf("VerifyProof: %v, torchwood: %v", got, theirs)
 	}
 }

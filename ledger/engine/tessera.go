@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,8 +54,9 @@ func OpenTessera(ctx context.Context, dir string, genesis note.Signer) (*Tessera
 		return nil, fmt.Errorf("opening log in %s: %w", dir, err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	creator := &creator{Signer: genesis}
 	appender, shutdown, reader, err := tessera.NewAppender(ctx, driver, tessera.NewAppendOptions().
-		WithCheckpointSigner(genesis).
+		WithCheckpointSigner(creator).
 		WithCheckpointInterval(never).
 		WithCheckpointRepublishInterval(never).
 		WithBatching(batchSize, batchAge).
@@ -62,9 +64,23 @@ func OpenTessera(ctx context.Context, dir string, genesis note.Signer) (*Tessera
 		WithShutdownTimeout(10*time.Second))
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("opening log in %s: %w", dir, err)
+		return nil, fmt.Errorf("opening log in %s: %w", dir, cmp.Or(creator.err, err))
 	}
 	return &Tessera{LogReader: reader, dir: dir, appender: appender, shutdown: shutdown, cancel: cancel}, nil
+}
+
+// creator remembers why the checkpoint of a new log was not signed: Tessera
+// reports it without wrapping it.
+type creator struct {
+	note.Signer
+	err error
+}
+
+// Sign implements note.Signer.
+func (c *creator) Sign(msg []byte) ([]byte, error) {
+	sig, err := c.Signer.Sign(msg)
+	c.err = err
+	return sig, err
 }
 
 // Append implements Log.

@@ -244,13 +244,23 @@ func (in *Intake) collect(ctx context.Context) []*call {
 	size := len(first.att.Raw)
 	window := time.NewTimer(in.cfg.Window)
 	defer window.Stop()
-	for len(batch) < maxBatch && size < maxBatchBytes {
+	for passed := false; len(batch) < maxBatch && size < maxBatchBytes; {
+		select {
+		case c := <-in.queue:
+			batch = append(batch, c)
+			size += len(c.att.Raw)
+			continue
+		default:
+		}
+		if passed {
+			break
+		}
 		select {
 		case c := <-in.queue:
 			batch = append(batch, c)
 			size += len(c.att.Raw)
 		case <-window.C:
-			return batch
+			passed = true // what is queued by now still comes along
 		}
 	}
 	return batch

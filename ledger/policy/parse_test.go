@@ -17,16 +17,35 @@ import (
 
 const oneLog = "log L(a)\n"
 
-func TestParseRefuses(t *testing.T) {
-	w := func(n int) string {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, "witness w%d W(w%d)\n", i, i)
-		}
-		return b.String()
+type refusal struct{ name, text, want string }
+
+func testRefusals(t *testing.T, cases []refusal) {
+	t.Helper()
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := policy.Parse([]byte(expand(tt.text)))
+			if err == nil {
+				t.Fatalf("accepted as %q", p)
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %q, want %q in it", err, tt.want)
+			}
+		})
 	}
-	sameKey := vkeyOf(4, "other.example", pubOf("witness w0"))
-	for _, tt := range []struct{ name, text, want string }{
+}
+
+// someWitnesses returns n witness lines, w0 and on.
+func someWitnesses(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "witness w%d W(w%d)\n", i, i)
+	}
+	return b.String()
+}
+
+func TestParseRefusesLines(t *testing.T) {
+	w := someWitnesses
+	testRefusals(t, []refusal{
 		{"nothing", "", "no log line"},
 		{"no log", w(1) + "quorum w0\n", "no log line"},
 		{"no quorum", oneLog, "no quorum line"},
@@ -48,7 +67,11 @@ func TestParseRefuses(t *testing.T) {
 		{"NUL", oneLog + "quorum none\x00\n", "line 2: control character 0x00"},
 		{"DEL", oneLog + "# \x7f\nquorum none\n", "line 2: control character 0x7f"},
 		{"no-break space does not separate", oneLog + "quorum\u00a0none\n", "line 2: unknown word"},
+	})
+}
 
+func TestParseRefusesLogs(t *testing.T) {
+	testRefusals(t, []refusal{
 		{"log without a key", "log\nquorum none\n", "line 1: want log"},
 		{"log with too much", "log L(a) http://a http://b\nquorum none\n", "line 1: want log"},
 		{"log with a malformed key", "log a+b+c\nquorum none\n", "line 1: reading log key: malformed vkey"},
@@ -64,7 +87,13 @@ func TestParseRefuses(t *testing.T) {
 		{"log with a short key", "log " + vkeyOf(1, "a", []byte("short")) + "\nquorum none\n", "reading log key: malformed verifier id"},
 		{"log twice", oneLog + oneLog + "quorum none\n", "line 2: log a has the same public key as log a"},
 		{"log key under two names", oneLog + "log " + vkeyOf(1, "b", pubOf("log a")) + "\nquorum none\n", "line 2: log b has the same public key as log a"},
+	})
+}
 
+func TestParseRefusesWitnesses(t *testing.T) {
+	w := someWitnesses
+	sameKey := vkeyOf(4, "other.example", pubOf("witness w0"))
+	testRefusals(t, []refusal{
 		{"witness without a key", oneLog + "witness w\nquorum none\n", "line 2: want witness"},
 		{"witness with too much", oneLog + "witness w W(w) http://w x\nquorum none\n", "line 2: want witness"},
 		{"witness with a malformed key", oneLog + "witness w x\nquorum none\n", "line 2: reading witness key: malformed vkey"},
@@ -78,7 +107,12 @@ func TestParseRefuses(t *testing.T) {
 		{"one key under two names and key names", oneLog + w(1) + "witness v " + sameKey + "\nquorum none\n", "line 3: witness v has the same public key as witness w0"},
 		{"a witness with the log's key", oneLog + "witness w " + vkeyOf(4, "w", pubOf("log a")) + "\nquorum w\n", "line 2: witness w has the same public key as log a"},
 		{"a log with a witness's key", w(1) + "log " + vkeyOf(1, "a", pubOf("witness w0")) + "\nquorum w0\n", "line 2: log a has the same public key as witness w0"},
+	})
+}
 
+func TestParseRefusesGroups(t *testing.T) {
+	w := someWitnesses
+	testRefusals(t, []refusal{
 		{"group without members", oneLog + "group g all\nquorum none\n", "line 2: want group"},
 		{"group without a threshold", oneLog + "group g\nquorum none\n", "line 2: want group"},
 		{"group of an unknown member", oneLog + w(1) + "group g all w0 w1\nquorum g\n", `line 3: member "w1" is not defined`},
@@ -97,17 +131,7 @@ func TestParseRefuses(t *testing.T) {
 		{"threshold with a sign", oneLog + w(1) + "group g +1 w0\nquorum g\n", `threshold "+1" is not`},
 		{"threshold in words", oneLog + w(1) + "group g some w0\nquorum g\n", `threshold "some" is not`},
 		{"threshold of 100 digits", oneLog + w(1) + "group g " + strings.Repeat("9", 100) + " w0\nquorum g\n", "is not all, any or a decimal number"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			p, err := policy.Parse([]byte(expand(tt.text)))
-			if err == nil {
-				t.Fatalf("accepted as %q", p)
-			}
-			if !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %q, want %q in it", err, tt.want)
-			}
-		})
-	}
+	})
 }
 
 // A line that Cairn's trust policy will have must never be taken for a comment.

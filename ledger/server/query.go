@@ -189,7 +189,7 @@ func (a *artifact) add(ctx context.Context, e *store.Entry) error {
 	if l.Kind != leaf.KindAttestation {
 		return nil
 	}
-	att, err := a.service.open(ctx, l.Envelope)
+	att, err := a.service.open(ctx, e)
 	if err != nil {
 		return err
 	}

@@ -14,11 +14,13 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
 	"github.com/cairnlog/cairn/ledger/store"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 	"github.com/cairnlog/cairn/proto/openapi"
 )
 
@@ -113,9 +115,17 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 // way finish, for at most grace. The intake and the publisher must run until
 // Serve returns.
 func (s *Server) Serve(ctx context.Context, httpListener, grpcListener net.Listener, grace time.Duration) error {
+	s.health.SetServingStatus(cairnv1.LedgerService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.grpc.Serve(grpcListener) })
-	g.Go(func() error { return s.grpc.Serve(s.gateway.listener) })
+	for _, listener := range []net.Listener{grpcListener, s.gateway.listener} {
+		g.Go(func() error {
+			// Stopped before it began is stopped as asked.
+			if err := s.grpc.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+				return err
+			}
+			return nil
+		})
+	}
 	g.Go(func() error {
 		if err := s.http.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving HTTP: %w", err)

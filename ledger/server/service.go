@@ -12,6 +12,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -109,7 +110,7 @@ func (s *service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestatio
 	if err != nil {
 		return nil, err
 	}
-	att, err := s.open(ctx, digest)
+	att, err := s.open(ctx, &entries[0])
 	if err != nil {
 		return nil, err
 	}
@@ -129,18 +130,32 @@ func (s *service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestatio
 	return resp, nil
 }
 
-// open reads an attestation back from the store.
-func (s *service) open(ctx context.Context, digest leaf.Digest) (*attest.Attestation, error) {
-	raw, err := s.blobs.Get(ctx, digest)
+// open reads an entry's attestation back from the store. The log says which
+// keys signed it and what it comes to; what the store holds must agree.
+func (s *service) open(ctx context.Context, e *store.Entry) (*attest.Attestation, error) {
+	l, err := leaf.Parse(e.Text)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.blobs.Get(ctx, l.Envelope)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, reason.Errorf(reason.AttestationNotFound, "the bytes of attestation %s are not held here", digest)
+		return nil, reason.Errorf(reason.AttestationNotFound, "the bytes of attestation %s are not held here", l.Envelope)
 	}
 	if err != nil {
 		return nil, err
 	}
-	att, err := attest.Open(raw, s.intake.Keyring())
+	var keys []*attest.PublicKey
+	for _, fp := range l.Keys {
+		if k, ok := s.intake.Keyring().Lookup(fp); ok {
+			keys = append(keys, k)
+		}
+	}
+	att, err := attest.Open(raw, attest.NewKeyring(keys...))
 	if err != nil {
-		return nil, reason.Errorf(reason.InternalError, "reading attestation %s back: %w", digest, err)
+		return nil, reason.Errorf(reason.InternalError, "reading attestation %s back: %w", l.Envelope, err)
+	}
+	if !bytes.Equal(att.Text, e.Text) {
+		return nil, reason.Errorf(reason.InternalError, "the bytes held of attestation %s are not what entry %d logs", l.Envelope, e.Index)
 	}
 	return att, nil
 }

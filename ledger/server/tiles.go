@@ -42,8 +42,10 @@ func (t *tiles) serveCheckpoint(w http.ResponseWriter, _ *http.Request) {
 // with .p/<width>.
 func (t *tiles) serveTile(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	tile, err := torchwood.ParseTilePath(strings.TrimPrefix(r.URL.Path, "/"))
-	if err != nil {
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	tile, err := torchwood.ParseTilePath(path)
+	// The parser also takes the name that bundles have in Go's checksum database.
+	if err != nil || torchwood.TilePath(tile) != path {
 		http.Error(w, "no such tile path: see https://c2sp.org/tlog-tiles", http.StatusNotFound)
 		return
 	}

@@ -51,7 +51,12 @@ func TestText(t *testing.T) {
 	if d := cmp.Diff(strings.ReplaceAll(proven, "✓", "ok"), text(t, verify.Entry(w.input(t)), true)); d != "" {
 		t.Error(d)
 	}
+}
 
+func TestTextOfUnproven(t *testing.T) {
+	w := newWorld(t)
+	goSum, rebuilt := leaf.SHA256([]byte("go")), leaf.SHA256([]byte("rebuilt"))
+	keys := verify.Entry(w.input(t)).Keys
 	w.attestation = nil
 	unproven := `?? unproven   reproduction   DIFFERENT   ` + string(goSum) + `
     why      the attestation is not given
@@ -74,7 +79,9 @@ func TestText(t *testing.T) {
 	if d := cmp.Diff(strings.ReplaceAll(strings.ReplaceAll(unproven, "ok ", "✓ "), "??", "?"), text(t, verify.Entry(w.input(t)), false)); d != "" {
 		t.Error(d)
 	}
+}
 
+func TestTextOfRefuted(t *testing.T) {
 	refuted := `✗ refuted
     why      the proof is malformed: parsing tlog-proof: the first line is not "c2sp.org/tlog-proof@v1"
     ✗ proof: the proof is malformed: parsing tlog-proof: the first line is not "c2sp.org/tlog-proof@v1"

@@ -24,17 +24,44 @@ func statuses(r *verify.Report) string {
 	return b.String()
 }
 
-// TestEntry has, for each check, inputs that differ from a good one in what that
-// check alone looks at.
+// entryCase differs from a good input in what one check looks at.
+type entryCase struct {
+	name    string
+	change  func(t *testing.T, w *world)
+	outcome verify.Outcome
+	exit    int
+	checks  string // proof, log-signature, witness-quorum, inclusion, attestation, keys, signatures
+	why     string // substring of the reasons
+}
+
+func testEntries(t *testing.T, cases []entryCase) {
+	t.Helper()
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			tt.change(t, w)
+			in := verify.EntryInput{Attestation: w.attestation, Proof: w.proof(t), Keys: w.keys}
+			if w.policy != "" {
+				in = w.input(t)
+			}
+			r := verify.Entry(in)
+			if r.Outcome != tt.outcome || r.Exit() != tt.exit || statuses(r) != tt.checks {
+				t.Errorf("got %s, exit %d, checks %s; want %s, %d, %s\nreasons: %q",
+					r.Outcome, r.Exit(), statuses(r), tt.outcome, tt.exit, tt.checks, r.Reasons)
+			}
+			if (len(r.Reasons) == 0) != (tt.outcome == verify.Proven) {
+				t.Errorf("%d reasons for outcome %s", len(r.Reasons), r.Outcome)
+			}
+			if !strings.Contains(strings.Join(r.Reasons, "; "), tt.why) {
+				t.Errorf("reasons %q, want %q", r.Reasons, tt.why)
+			}
+			checkOnlyEstablished(t, r)
+		})
+	}
+}
+
 func TestEntry(t *testing.T) {
-	for _, tt := range []struct {
-		name    string
-		change  func(t *testing.T, w *world)
-		outcome verify.Outcome
-		exit    int
-		checks  string // proof, log-signature, witness-quorum, inclusion, attestation, keys, signatures
-		why     string // substring of the reasons
-	}{
+	testEntries(t, []entryCase{
 		{"as it is", func(*testing.T, *world) {}, verify.Proven, 0, ".......", ""},
 		{"keys given instead of brought", func(t *testing.T, w *world) {
 			w.proofKeys = nil
@@ -51,7 +78,11 @@ func TestEntry(t *testing.T) {
 		{"further signatures of strangers", func(t *testing.T, w *world) {
 			w.signers = append(w.signers, witnessSigner(t, "stranger"))
 		}, verify.Proven, 0, ".......", ""},
+	})
+}
 
+func TestEntryOfCheckpoints(t *testing.T) {
+	testEntries(t, []entryCase{
 		{"no policy", func(t *testing.T, w *world) { w.policy = "" }, verify.Unproven, 3, ".------", "no policy is given"},
 		{"a log that the policy does not list", func(t *testing.T, w *world) {
 			s, _ := logSigner(t, "other.example", "log")
@@ -74,7 +105,11 @@ func TestEntry(t *testing.T) {
 		{"a bad signature of a witness", func(t *testing.T, w *world) {
 			w.signers = append(w.signers, badSigner{witnessSigner(t, "w2")})
 		}, verify.Refuted, 1, ".F-----", "invalid signature for key w2"},
+	})
+}
 
+func TestEntryOfQuorums(t *testing.T) {
+	testEntries(t, []entryCase{
 		{"one witness too few", func(t *testing.T, w *world) { w.signers = w.signers[:2] },
 			verify.Unproven, 3, "..-....", "the witness quorum is not met: 1 more of w2, w3 for group g"},
 		{"one witness twice", func(t *testing.T, w *world) { w.signers[2] = w.signers[1] },
@@ -82,7 +117,11 @@ func TestEntry(t *testing.T) {
 		{"strangers for witnesses", func(t *testing.T, w *world) {
 			w.signers = []note.Signer{w.signers[0], witnessSigner(t, "s1"), witnessSigner(t, "s2")}
 		}, verify.Unproven, 3, "..-....", "2 more of w1, w2, w3"},
+	})
+}
 
+func TestEntryOfInclusions(t *testing.T) {
+	testEntries(t, []entryCase{
 		{"another index", func(t *testing.T, w *world) { w.index-- }, verify.Refuted, 1, "...F---", "not at index 2 of the tree of size 5"},
 		{"an index beyond the tree", func(t *testing.T, w *world) { w.index = size }, verify.Refuted, 1, "...F---", "index 5 is not in a tree of size 5"},
 		{"a wrong hash", func(t *testing.T, w *world) {
@@ -97,19 +136,31 @@ func TestEntry(t *testing.T) {
 		{"an entry that is no leaf", func(t *testing.T, w *world) {
 			w.text, w.proofLeaf = []byte("something else\n"), []byte("something else\n")
 		}, verify.Refuted, 1, "...F---", "the proof's leaf is malformed"},
+	})
+}
 
+func TestEntryOfAttestations(t *testing.T) {
+	testEntries(t, []entryCase{
 		{"no attestation", func(t *testing.T, w *world) { w.attestation = nil }, verify.Unproven, 3, "....-.-", "the attestation is not given"},
 		{"an empty attestation", func(t *testing.T, w *world) { w.attestation = []byte{} }, verify.Refuted, 1, "....F.-", "the attestation hashes to"},
 		{"the attestation with a space more", func(t *testing.T, w *world) { w.attestation = append(w.attestation, ' ') },
 			verify.Refuted, 1, "....F.-", "the attestation hashes to"},
+	})
+}
 
+func TestEntryOfKeys(t *testing.T) {
+	testEntries(t, []entryCase{
 		{"a key missing", func(t *testing.T, w *world) { w.proofKeys = w.proofKeys[1:] },
 			verify.Unproven, 3, ".....--", "no public key is given for " + string(attestSignerFingerprint("alice"))},
 		{"another key in its place", func(t *testing.T, w *world) { w.proofKeys[0] = attestSigner(t, "eve").Public.PEM },
 			verify.Unproven, 3, ".....--", "no public key is given for " + string(attestSignerFingerprint("alice"))},
 		{"a key that is none", func(t *testing.T, w *world) { w.proofKeys[0] = "-----BEGIN" },
 			verify.Unproven, 3, ".....--", "no public key is given for " + string(attestSignerFingerprint("alice"))},
+	})
+}
 
+func TestEntryOfLeaves(t *testing.T) {
+	testEntries(t, []entryCase{
 		{"a leaf that the log made up", func(t *testing.T, w *world) {
 			w.text = bytes.Replace(w.text, []byte("DIFFERENT"), []byte("IDENTICAL"), 1)
 			w.proofLeaf = w.text
@@ -129,7 +180,11 @@ func TestEntry(t *testing.T) {
 			w.attestation = []byte("Format: 1.0\n")
 			relabel(t, w, func(l *leaf.Leaf) { l.Envelope, l.Format = leaf.SHA256(w.attestation), "buildinfo" })
 		}, verify.Unproven, 3, "......-", "cannot be verified by this version"},
+	})
+}
 
+func TestEntryWithoutLeaf(t *testing.T) {
+	testEntries(t, []entryCase{
 		{"no leaf and no attestation", func(t *testing.T, w *world) { w.attestation, w.proofLeaf = nil, nil },
 			verify.Unproven, 3, "...----", "the proof brings no leaf, and there is no attestation to derive it from; the attestation is not given"},
 		{"no leaf and a key missing", func(t *testing.T, w *world) { w.proofLeaf, w.proofKeys = nil, w.proofKeys[1:] },
@@ -142,28 +197,7 @@ func TestEntry(t *testing.T) {
 		{"no leaf and another attestation of the same keys", func(t *testing.T, w *world) {
 			w.proofLeaf, w.attestation = nil, reproduction(t, attestSigner(t, "alice"))
 		}, verify.Refuted, 1, "...F---", "does not prove its entry"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			tt.change(t, w)
-			in := verify.EntryInput{Attestation: w.attestation, Proof: w.proof(t), Keys: w.keys}
-			if w.policy != "" {
-				in = w.input(t)
-			}
-			r := verify.Entry(in)
-			if r.Outcome != tt.outcome || r.Exit() != tt.exit || statuses(r) != tt.checks {
-				t.Errorf("got %s, exit %d, checks %s; want %s, %d, %s\nreasons: %q",
-					r.Outcome, r.Exit(), statuses(r), tt.outcome, tt.exit, tt.checks, r.Reasons)
-			}
-			if (len(r.Reasons) == 0) != (tt.outcome == verify.Proven) {
-				t.Errorf("%d reasons for outcome %s", len(r.Reasons), r.Outcome)
-			}
-			if !strings.Contains(strings.Join(r.Reasons, "; "), tt.why) {
-				t.Errorf("reasons %q, want %q", r.Reasons, tt.why)
-			}
-			checkOnlyEstablished(t, r)
-		})
-	}
+	})
 }
 
 // checkOnlyEstablished checks that a report says nothing that its checks did not

@@ -105,7 +105,7 @@ the ledger to what it answers.`,
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
 		a.newKeygen(), a.newEnrol(), a.newRevoke(), a.newAttest(), a.newSubmit(),
-		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newVersion(),
+		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newEvidence(), a.newVersion(),
 		newExitCodesTopic(), newIdentifiersTopic(),
 	)
 	return root

@@ -1,0 +1,221 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"k8s.io/klog/v2"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/intake"
+	"github.com/cairnlog/cairn/ledger/server"
+	"github.com/cairnlog/cairn/ledger/store"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
+)
+
+// benchServer serves a ledger with entries enrolments in it, on loopback, and
+// returns its addresses.
+func benchServer(b *testing.B, entries int) (httpAddr, grpcAddr string) {
+	b.Helper()
+	ctx := context.Background()
+	cfg, in, pub := benchParts(b)
+	s, err := server.New(ctx, *cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	httpListener, grpcListener := benchListen(b), benchListen(b)
+	serving, stopServing := context.WithCancel(ctx)
+	appending, stopAppending := context.WithCancel(ctx)
+	publishing, stopPublishing := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	start := func(f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	start(func() error { return pub.Run(publishing) })
+	start(func() error {
+		defer stopPublishing()
+		return in.Run(appending)
+	})
+	start(func() error {
+		defer stopAppending()
+		return s.Serve(serving, httpListener, grpcListener, 10*time.Second)
+	})
+	b.Cleanup(func() {
+		stopServing()
+		wg.Wait()
+	})
+	patience, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if _, err := pub.Wait(patience, 0); err != nil {
+		b.Fatal(err)
+	}
+	for range entries {
+		wg.Go(func() { benchEnrol(b, in) })
+	}
+	if _, err := pub.Wait(patience, uint64(entries)); err != nil {
+		b.Fatal(err)
+	}
+	return httpListener.Addr().String(), grpcListener.Addr().String()
+}
+
+func benchListen(b *testing.B) net.Listener {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return l
+}
+
+func benchEnrol(b *testing.B, in *intake.Intake) {
+	s, _, err := attest.GenerateEd25519()
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	env, err := attest.Enrol(s, "https://operator.example/", "")
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	if _, err := in.Submit(context.Background(), env, ""); err != nil {
+		b.Error(err)
+	}
+}
+
+// benchParts opens the parts of a ledger in a temporary directory.
+func benchParts(b *testing.B) (*server.Config, *intake.Intake, *checkpoint.Publisher) {
+	b.Helper()
+	ctx := context.Background()
+	dir := b.TempDir()
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // Tessera logs each of its steps
+	must := func(err error) {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	skey, vkey, err := note.GenerateKey(rand.Reader, "localhost/bench")
+	must(err)
+	signer, err := note.NewSigner(skey)
+	must(err)
+	verifier, err := note.NewVerifier(vkey)
+	must(err)
+	state, err := checkpoint.OpenFileState(filepath.Join(dir, "signed"))
+	must(err)
+	guard, err := checkpoint.NewGuard(ctx, signer, state)
+	must(err)
+	log, err := engine.OpenTessera(ctx, filepath.Join(dir, "log"), guard.Genesis(ctx))
+	must(err)
+	blobs, err := store.OpenSQLiteBlobs(ctx, filepath.Join(dir, "blobs.db"))
+	must(err)
+	index, err := store.OpenSQLiteIndex(ctx, filepath.Join(dir, "index.db"))
+	must(err)
+	b.Cleanup(func() {
+		for _, c := range []io.Closer{index, blobs, log, state} {
+			_ = c.Close()
+		}
+	})
+	prover := engine.NewProver(log)
+	var pub *checkpoint.Publisher
+	in, err := intake.New(ctx, intake.Config{Log: log, Prover: prover, Blobs: blobs, Index: index,
+		Window: 5 * time.Millisecond, Grew: func() { pub.Grew() }})
+	must(err)
+	pub = checkpoint.NewPublisher(checkpoint.Config{
+		Guard: guard, Log: log, Proofs: prover, Index: in.Follow, Interval: 20 * time.Millisecond, Now: time.Now,
+		Policy: torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(signer.Name()), torchwood.SingleVerifierPolicy(verifier)),
+	})
+	return &server.Config{
+		Intake: in, Publisher: pub, Prover: prover, Log: log, Blobs: blobs, Index: index,
+		VKey: vkey, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+	}, in, pub
+}
+
+const benchSize = 3000
+
+// BenchmarkInclusionProof asks for proofs from eight requesters for each core:
+// through the gateway, over connections that are kept, and without it.
+func BenchmarkInclusionProof(b *testing.B) {
+	httpAddr, grpcAddr := benchServer(b, benchSize)
+	b.Run("REST", func(b *testing.B) { benchREST(b, httpAddr) })
+	b.Run("gRPC", func(b *testing.B) { benchGRPC(b, grpcAddr) })
+}
+
+func benchREST(b *testing.B, addr string) {
+	b.ReportAllocs()
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		r := bufio.NewReader(conn)
+		for pb.Next() {
+			if err := benchGet(conn, r, mathrand.IntN(benchSize)); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func benchGet(conn net.Conn, r *bufio.Reader, index int) error {
+	_, err := fmt.Fprintf(conn, "GET /v1/log/proofs/inclusion?index=%d&size=%d HTTP/1.1\r\nHost: x\r\n\r\n", index, benchSize)
+	if err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("index %d: %s", index, resp.Status)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func benchGRPC(b *testing.B, addr string) {
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	client := cairnv1.NewLedgerServiceClient(conn)
+	b.ReportAllocs()
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			index := mathrand.Int64N(benchSize)
+			_, err := client.GetInclusionProof(context.Background(), &cairnv1.GetInclusionProofRequest{Index: &index, Size: benchSize})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
