@@ -428,3 +428,31 @@ func TestOpenAtTheLimits(t *testing.T) {
 			len(l.Keys), len(l.Names), len(l.Subjects), len(l.Outputs), len(a.Claim.Materials))
 	}
 }
+
+// A package is found under its name however the scheme is spelled.
+func TestEverySpellingOfAPurlIsNamed(t *testing.T) {
+	s := ed25519Signer(t, "alice")
+	var want *attest.Attestation
+	for _, uri := range []string{"pkg:oci/x", "PKG:oci/X", "pkg:OCI/x@sha256:" + hexA} {
+		st, err := attest.NewStatement("https://example.org/p", struct{}{}, attest.ResourceDescriptor{
+			URI: uri, Digest: map[string]string{"sha256": hexA},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		env, err := s.Sign(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := attest.Open(env, attest.NewKeyring(s.Public))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got
+		}
+		if len(got.Leaf.Names) != 1 || got.Leaf.Names[0] != want.Leaf.Names[0] {
+			t.Errorf("%s has names %v, want %v", uri, got.Leaf.Names, want.Leaf.Names)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -25,7 +24,7 @@ const (
 // openDSSE reads a DSSE envelope.
 func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 	var env dsse.Envelope
-	if err := json.Unmarshal(raw, &env); err != nil {
+	if err := decode(raw, &env); err != nil {
 		return nil, reason.Errorf(reason.EnvelopeMalformed, "parsing DSSE envelope: %w", err)
 	}
 	switch env.PayloadType {

@@ -47,7 +47,7 @@ const maxURI = 2048
 // openEnrolment reads the payload and returns the only key that may sign it.
 func (a *Attestation) openEnrolment(payload []byte) (Keyring, error) {
 	var p enrolmentJSON
-	if err := json.Unmarshal(payload, &p, json.RejectUnknownMembers(true)); err != nil {
+	if err := decode(payload, &p, json.RejectUnknownMembers(true)); err != nil {
 		return nil, reason.Errorf(reason.EnrolmentInvalid, "parsing enrolment: %w", err)
 	}
 	key, err := ParsePublicKey([]byte(p.PublicKey))
@@ -87,7 +87,7 @@ func checkURI(member, s string) error {
 // Until keys can be endorsed in the log, only the key itself may revoke it.
 func (a *Attestation) openRevocation(payload []byte) error {
 	var p revocationJSON
-	if err := json.Unmarshal(payload, &p, json.RejectUnknownMembers(true)); err != nil {
+	if err := decode(payload, &p, json.RejectUnknownMembers(true)); err != nil {
 		return reason.Errorf(reason.RevocationInvalid, "parsing revocation: %w", err)
 	}
 	fp := leaf.Fingerprint(p.Key)

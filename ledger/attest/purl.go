@@ -37,7 +37,7 @@ func lookupName(p *packageurl.PackageURL) string {
 	return name.ToString()
 }
 
-func isPurl(s string) bool { return strings.HasPrefix(s, "pkg:") }
+func isPurl(s string) bool { return len(s) >= 4 && strings.EqualFold(s[:4], "pkg:") }
 
 const maxPurl = 4096
 
@@ -48,6 +48,10 @@ func parsePurl(s string) (*packageurl.PackageURL, error) {
 	p, err := packageurl.FromString(s)
 	if err != nil {
 		return nil, reason.Errorf(reason.PurlInvalid, "parsing package URL %.80q: %w", s, err)
+	}
+	if p.Type == "oci" {
+		// The type's definition wants it, and the library does not do it.
+		p.Name = strings.ToLower(p.Name)
 	}
 	// The library accepts some inputs whose canonical form it reads otherwise;
 	// a name must have one spelling, or it could be hidden from a look-up.

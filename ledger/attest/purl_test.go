@@ -16,6 +16,7 @@ func TestPurl(t *testing.T) {
 			"pkg:oci/core-go?arch=amd64&repository_url=docker.io%2Fstagex%2Fcore-go"},
 		{"pkg:oci/core-go@sha256%3A" + hexA + "?Arch=amd64&repository_url=docker.io%2fstagex%2fcore-go", purlA,
 			"pkg:oci/core-go?arch=amd64&repository_url=docker.io%2Fstagex%2Fcore-go"},
+		{"PKG:oci/Core-Go@" + sha512, "pkg:oci/core-go@" + sha512, "pkg:oci/core-go"},
 		{"pkg:OCI/core-go@" + sha512, "pkg:oci/core-go@" + sha512, "pkg:oci/core-go"},
 		{"pkg://deb/debian/hello@2.12-1?arch=amd64", "pkg:deb/debian/hello@2.12-1?arch=amd64", "pkg:deb/debian/hello@2.12-1?arch=amd64"},
 		{"pkg:deb/Debian/Hello@2.12-1?arch=", "pkg:deb/debian/hello@2.12-1", "pkg:deb/debian/hello@2.12-1"},

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -108,7 +107,7 @@ type ClaimRef struct {
 // openStatement derives the claim of a Statement whose signatures verified.
 func (a *Attestation) openStatement(payload []byte) error {
 	var s Statement
-	if err := json.Unmarshal(payload, &s); err != nil {
+	if err := decode(payload, &s); err != nil {
 		return reason.Errorf(reason.PayloadNotStatement, "parsing the payload as a Statement: %w", err)
 	}
 	if s.Type != StatementV1 {
@@ -146,7 +145,7 @@ func (a *Attestation) openStatement(payload []byte) error {
 
 func (a *Attestation) openProvenance(predicate jsontext.Value) error {
 	var p Provenance
-	if err := json.Unmarshal(predicate, &p); err != nil {
+	if err := decode(predicate, &p); err != nil {
 		return reason.Errorf(reason.PredicateInvalid, "parsing SLSA provenance: %w", err)
 	}
 	if p.BuildDefinition.BuildType == "" || p.RunDetails.Builder.ID == "" {
@@ -161,7 +160,7 @@ func (a *Attestation) openProvenance(predicate jsontext.Value) error {
 
 func (a *Attestation) openReproduction(predicate jsontext.Value) error {
 	var r Reproduction
-	if err := json.Unmarshal(predicate, &r); err != nil {
+	if err := decode(predicate, &r); err != nil {
 		return reason.Errorf(reason.PredicateInvalid, "parsing reproduction: %w", err)
 	}
 	if n := len(r.Outputs); n > MaxOutputs {
