@@ -34,7 +34,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		err = serve(ctx, cfg, stdout, stderr)
 	}
-	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	rollback := errors.Is(err, checkpoint.ErrRollback)
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) && !rollback {
 		return 0 // stopped as asked, perhaps before it was ready
 	}
 	fmt.Fprintf(stderr, "cairn-ledger: error: %v\n", err)
@@ -42,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case errors.As(err, &usage):
 		return reason.ExitUsage
-	case errors.Is(err, checkpoint.ErrRollback):
+	case rollback:
 		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; keep this state as evidence, "+
 			"and start from the newest copy of the log\n")
 		return reason.ExitMisbehave

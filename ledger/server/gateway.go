@@ -5,19 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -26,28 +23,16 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// inProcessNetwork is the network of bufconn's addresses: no request from
-// outside the process has it.
-const inProcessNetwork = "bufconn"
+// gateway serves the service over REST. It calls it in this process, through the
+// same interceptors as the gRPC server.
+type gateway struct{ mux *runtime.ServeMux }
 
-// gateway serves a gRPC server's methods over REST.
-type gateway struct {
-	listener *bufconn.Listener
-	conn     *grpc.ClientConn
-	mux      *runtime.ServeMux
-}
-
-// newGateway returns a gateway; the gRPC server must serve its listener.
-func newGateway(ctx context.Context) (*gateway, error) {
-	g := &gateway{listener: bufconn.Listen(1 << 20)}
-	conn, err := grpc.NewClient("passthrough:///gateway",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return g.listener.DialContext(ctx) }),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
-	if err != nil {
-		return nil, fmt.Errorf("connecting the gateway: %w", err)
-	}
-	g.conn = conn
+// newGateway returns a gateway to svc.
+func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, in *interceptors) (*gateway, error) {
+	var channel inprocgrpc.Channel
+	channel.WithServerUnaryInterceptor(in.unary).WithServerStreamInterceptor(in.stream)
+	cairnv1.RegisterLedgerServiceServer(&channel, svc)
+	g := &gateway{}
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, rawBody{&runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{EmitDefaultValues: true},
@@ -63,8 +48,8 @@ func newGateway(ctx context.Context) (*gateway, error) {
 		runtime.WithForwardResponseOption(setStatus),
 		runtime.WithErrorHandler(writeError),
 	)
-	if err := cairnv1.RegisterLedgerServiceHandlerClient(ctx, g.mux, cairnv1.NewLedgerServiceClient(conn)); err != nil {
-		return nil, errors.Join(fmt.Errorf("registering the gateway: %w", err), conn.Close())
+	if err := cairnv1.RegisterLedgerServiceHandlerClient(ctx, g.mux, cairnv1.NewLedgerServiceClient(&channel)); err != nil {
+		return nil, fmt.Errorf("registering the gateway: %w", err)
 	}
 	return g, nil
 }
@@ -79,8 +64,6 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	g.mux.ServeHTTP(w, r)
 }
-
-func (g *gateway) close() error { return errors.Join(g.conn.Close(), g.listener.Close()) }
 
 type limitedBody struct {
 	io.Reader

@@ -42,8 +42,7 @@ const (
 	mdRequestID = "x-request-id"
 )
 
-func newGRPCServer(svc *service, m *metrics, log *slog.Logger) (*grpc.Server, *health.Server) {
-	in := &interceptors{metrics: m, log: log}
+func newGRPCServer(svc cairnv1.LedgerServiceServer, in *interceptors) (*grpc.Server, *health.Server) {
 	s := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -179,6 +178,10 @@ func hostOf(addr string) string {
 	}
 	return host
 }
+
+// inProcessNetwork is the network of the gateway's address: no request from
+// outside the process has it.
+const inProcessNetwork = "inproc"
 
 // fromGateway returns metadata that the gateway set. A request from elsewhere
 // may carry the same key; it is not believed.

@@ -49,21 +49,23 @@ type Server struct {
 
 // New returns a Server; Serve makes it listen.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	gw, err := newGateway(ctx)
-	if err != nil {
-		return nil, err
-	}
 	reg := prometheus.NewRegistry()
 	m := newMetrics(reg, cfg.Publisher, cfg.Now, func() float64 { return float64(cfg.Intake.Pending()) })
-	s := &Server{cfg: cfg, gateway: gw, closing: make(chan struct{})}
-	s.grpc, s.health = newGRPCServer(&service{
+	s := &Server{cfg: cfg, closing: make(chan struct{})}
+	svc := &service{
 		intake:    cfg.Intake,
 		publisher: cfg.Publisher,
 		prover:    cfg.Prover,
 		blobs:     cfg.Blobs,
 		index:     cfg.Index,
 		closing:   s.closing,
-	}, m, cfg.Logger)
+	}
+	in := &interceptors{metrics: m, log: cfg.Logger}
+	s.grpc, s.health = newGRPCServer(svc, in)
+	var err error
+	if s.gateway, err = newGateway(ctx, svc, in); err != nil {
+		return nil, err
+	}
 	s.http = &http.Server{
 		Handler:           s.routes(reg),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -117,15 +119,13 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) Serve(ctx context.Context, httpListener, grpcListener net.Listener, grace time.Duration) error {
 	s.health.SetServingStatus(cairnv1.LedgerService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	g, gctx := errgroup.WithContext(ctx)
-	for _, listener := range []net.Listener{grpcListener, s.gateway.listener} {
-		g.Go(func() error {
-			// Stopped before it began is stopped as asked.
-			if err := s.grpc.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
-				return err
-			}
-			return nil
-		})
-	}
+	g.Go(func() error {
+		// Stopped before it began is stopped as asked.
+		if err := s.grpc.Serve(grpcListener); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil
+	})
 	g.Go(func() error {
 		if err := s.http.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving HTTP: %w", err)
@@ -159,5 +159,5 @@ func (s *Server) drain(grace time.Duration) error {
 		s.grpc.Stop()
 		<-stopped
 	}
-	return errors.Join(err, s.gateway.close())
+	return err
 }

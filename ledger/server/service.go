@@ -2,8 +2,8 @@
 // through a gateway, and the log's tiles as plain HTTP.
 //
 // Invariants:
-//   - REST requests reach the service through an in-process gRPC connection, so
-//     every interceptor applies to both.
+//   - REST requests reach the service through an in-process gRPC channel, with
+//     the interceptors of the gRPC server: what applies to one applies to both.
 //   - Every error carries an ErrorInfo with a reason of package reason.
 //   - Only what the published checkpoint covers is served, whatever storage
 //     already holds: what is not published may still change in a crash.
