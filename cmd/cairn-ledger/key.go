@@ -49,18 +49,37 @@ func prepareDev(cfg *config) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return usageError{fmt.Errorf("making %s: %w", dir, err)}
 	}
-	if _, err := os.Stat(cfg.Key); !errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if _, err := os.Stat(cfg.Key); errors.Is(err, fs.ErrNotExist) {
+		if err := createDevKey(cfg); err != nil {
+			return err
+		}
 	}
+	return writeDevPolicy(filepath.Join(dir, "policy"), cfg.Key)
+}
+
+func createDevKey(cfg *config) error {
 	// A lost key is not replaced: whoever knows the old one could not tell.
 	if _, err := os.Stat(cfg.State); err == nil {
 		return usageError{fmt.Errorf("%s is missing, but %s shows that it was used: restore it", cfg.Key, cfg.State)}
 	}
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails
-	key, err := checkpoint.CreateKey(cfg.Key, fmt.Sprintf("localhost/cairn-%x", id))
+	_, err := checkpoint.CreateKey(cfg.Key, fmt.Sprintf("localhost/cairn-%x", id))
+	return err
+}
+
+// writeDevPolicy writes the policy that trusts the ledger alone, for clients to
+// use, unless there is one: a start may have been cut short after the key.
+func writeDevPolicy(path, keyFile string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	key, err := checkpoint.ReadKey(keyFile)
 	if err != nil {
+		return usageError{err}
+	}
+	if err := os.WriteFile(path+".tmp", []byte("log "+key.VKey+"\nquorum none\n"), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "policy"), []byte("log "+key.VKey+"\nquorum none\n"), 0o644)
+	return os.Rename(path+".tmp", path)
 }

@@ -129,23 +129,16 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 }
 
 func (l *ledger) newPublisher(ctx context.Context, cfg *config, key *checkpoint.Key, trust *policy.Policy, prover *engine.Prover, logger *slog.Logger) error {
-	size, err := l.log.Size(ctx)
-	if err != nil {
-		return err
-	}
-	// What was appended before a crash must be indexed before a submission that
-	// repeats it is taken.
-	if err := l.intake.Follow(ctx, size); err != nil {
-		return fmt.Errorf("indexing up to %d: %w", size, err)
-	}
 	c := checkpoint.Config{
 		Guard: l.guard, Log: l.log, Proofs: prover, Policy: trust, Index: l.intake.Follow,
 		Interval: cfg.PublishInterval, Retry: cfg.WitnessRetry, Now: time.Now,
 		Warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
 	}
-	if c.Restored, err = l.log.Published(ctx); err != nil && !errors.Is(err, engine.ErrNotFound) {
+	published, err := l.log.Published(ctx)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
 		return err
 	}
+	c.Restored = published
 	if len(trust.Witnesses()) > 0 {
 		l.witnesses = cosign.New(cosign.Config{
 			Policy: trust, Log: key.Verifier, Logger: logger,
@@ -156,6 +149,23 @@ func (l *ledger) newPublisher(ctx context.Context, cfg *config, key *checkpoint.
 		c.Witnesses, c.Refresh = l.witnesses, cfg.RefreshInterval
 	}
 	l.publisher = checkpoint.NewPublisher(c)
+	return l.catchUp(ctx)
+}
+
+// catchUp indexes what was appended before a crash, before a submission that
+// repeats it is taken. A log that contradicts what was signed is not indexed:
+// once the right one is restored, the index must be of that.
+func (l *ledger) catchUp(ctx context.Context) error {
+	if err := l.publisher.Check(ctx); err != nil {
+		return err
+	}
+	size, err := l.log.Size(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.intake.Follow(ctx, size); err != nil {
+		return fmt.Errorf("indexing up to %d: %w", size, err)
+	}
 	return nil
 }
 

@@ -245,21 +245,24 @@ func (p *Publisher) handshake(ctx context.Context) error {
 	return p.cfg.Witnesses.Handshake(ctx, signed, last)
 }
 
-// restore checks that the log is the one that was signed, and serves the
-// checkpoint that was public before, if it still may be.
-func (p *Publisher) restore(ctx context.Context) error {
+// Check reports whether the log is the one that was signed last, or extends it.
+// It is for a start, before anything is derived from the log; Run checks again.
+func (p *Publisher) Check(ctx context.Context) error {
+	last, used := p.cfg.Guard.Last()
+	if !used {
+		return nil
+	}
 	size, err := p.cfg.Log.Size(ctx)
 	if err != nil {
-		return fmt.Errorf("restoring the published checkpoint: %w", err)
+		return fmt.Errorf("comparing the log with what was signed: %w", err)
 	}
-	last, used := p.cfg.Guard.Last()
-	if used {
-		if err := p.inLog(ctx, "signed", last, size); err != nil {
-			return err
-		}
-	}
-	if p.cfg.Restored == nil {
-		return nil
+	return p.inLog(ctx, "signed", last, size)
+}
+
+// restore serves the checkpoint that was public before, if it still may be.
+func (p *Publisher) restore(ctx context.Context) error {
+	if err := p.Check(ctx); err != nil || p.cfg.Restored == nil {
+		return err
 	}
 	c, _, err := torchwood.VerifyCheckpoint(p.cfg.Restored, p.cfg.Policy)
 	if err != nil {
@@ -267,8 +270,13 @@ func (p *Publisher) restore(ctx context.Context) error {
 		return nil
 	}
 	// Of two copies of a ledger, the other may have signed it.
+	last, used := p.cfg.Guard.Last()
 	if !used || c.N > last.N {
 		return fmt.Errorf("%w: a checkpoint of size %d is published, but none larger than %d was signed here", ErrRollback, c.N, last.N)
+	}
+	size, err := p.cfg.Log.Size(ctx)
+	if err != nil {
+		return fmt.Errorf("restoring the published checkpoint: %w", err)
 	}
 	if err := p.inLog(ctx, "published", c.Tree, size); err != nil {
 		return err

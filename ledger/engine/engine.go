@@ -7,8 +7,8 @@
 // Invariants, which enginetest checks for every driver:
 //   - An index that Append gave is durable: it survives a crash with its leaf.
 //   - Indexes are dense and a leaf at an index never changes.
-//   - Size never shrinks while a Log is open, and after Append's answer it is
-//     above the answered index.
+//   - Size never shrinks, and after Append's answer it is above the answered
+//     index. What it counts is durable.
 //   - Published returns what was last given to Publish, also after a crash.
 package engine
 

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/transparency-dev/tessera"
@@ -18,6 +19,9 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/internal/durable"
 )
+
+// stateDir is where Tessera keeps what is not of tlog-tiles.
+const stateDir = ".state"
 
 // Tessera's own checkpoint publisher is never due: it polls, it cannot be
 // awaited, and it signs whatever tree it finds (with an older tree on disk it
@@ -41,6 +45,8 @@ const (
 type Tessera struct {
 	tessera.LogReader
 	dir      string
+	state    *os.File      // the directory of the tree's state
+	synced   atomic.Uint64 // a size that the disk has confirmed
 	appender *tessera.Appender
 	shutdown func(context.Context) error
 	cancel   context.CancelFunc
@@ -66,7 +72,12 @@ func OpenTessera(ctx context.Context, dir string, genesis note.Signer) (*Tessera
 		cancel()
 		return nil, fmt.Errorf("opening log in %s: %w", dir, cmp.Or(creator.err, err))
 	}
-	return &Tessera{LogReader: reader, dir: dir, appender: appender, shutdown: shutdown, cancel: cancel}, nil
+	state, err := os.Open(filepath.Join(dir, stateDir))
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("opening log in %s: %w", dir, err)
+	}
+	return &Tessera{LogReader: reader, dir: dir, state: state, appender: appender, shutdown: shutdown, cancel: cancel}, nil
 }
 
 // creator remembers why the checkpoint of a new log was not signed: Tessera
@@ -97,12 +108,21 @@ func (t *Tessera) Append(ctx context.Context, leaf []byte) Future {
 	}
 }
 
-// Size implements Log.
+// Size implements Log. Tessera replaces the state of its tree, and syncs the
+// directory only then. A size that was read in between could be lost with the
+// power, after it was signed; so the directory is synced here too.
 func (t *Tessera) Size(ctx context.Context) (uint64, error) {
 	size, err := t.IntegratedSize(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("reading the size of the log: %w", err)
 	}
+	if size == t.synced.Load() {
+		return size, nil
+	}
+	if err := t.state.Sync(); err != nil {
+		return 0, fmt.Errorf("syncing the size of the log: %w", err)
+	}
+	t.synced.Store(size)
 	return size, nil
 }
 
