@@ -89,7 +89,7 @@ test: ## run all tests; ends with a count of passes, failures and skips
 	@go test -json -count=1 -timeout 20m $(TESTFLAGS) $(PKG) | bin/.testcount
 
 .PHONY: bench
-bench: ## run the Go benchmarks, then load the real ledger on loopback; about 5 minutes
+bench: ## run the Go benchmarks, then load the real ledger on loopback; about 6 minutes
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCHPKGS)
 	go run ./cmd/e2e/loadgen $(LOADFLAGS)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The demonstration behind `make run`: this repository's own release is built
-# and rebuilt, both are attested and logged, the ledger is stopped, and what it
-# logged is verified offline. Then the ledger is started again and stays up,
-# unless ONCE is set.
+# and rebuilt, both are attested and logged in a ledger that two of three
+# witnesses must cosign, all of them are stopped, and what was logged is verified
+# offline. Then they are started again and stay up, unless ONCE is set.
 #
 # State is kept under .run and made anew each time.
 set -euo pipefail
@@ -10,33 +10,88 @@ cd "$(dirname "$0")/.."
 root=$PWD
 run=$root/.run
 cairn=$root/bin/cairn
-readonly commands="cairn cairn-ledger"
+readonly commands="cairn cairn-ledger cairn-witness"
+readonly witnesses="w1 w2 w3" quorum=2
 readonly repository=https://github.com/cairnlog/cairn
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'run: error: %s\n' "$*" >&2; exit 1; }
 
-ledger_pid=
-stop_ledger() {
-	[ -n "$ledger_pid" ] || return 0
-	kill -TERM "$ledger_pid" 2>/dev/null || true
-	local status=0
-	wait "$ledger_pid" || status=$?
-	ledger_pid=
-	[ "$status" -eq 0 ] || fail "the ledger exited with $status; see $run/ledger.log"
+declare -A pids # of the daemons that run
+
+# start NAME COMMAND ARGUMENT… starts a daemon, and returns the line that says
+# that it is ready in $ready. The pipe ends with the daemon, ready or not.
+start() {
+	local name=$1 pipe=$run/$1.ready
+	shift
+	rm -f "$pipe"
+	mkfifo "$pipe"
+	"$root/bin/$1" "${@:2}" >"$pipe" 2>>"$run/$name.log" &
+	pids[$name]=$!
+	read -r ready <"$pipe" || fail "$name did not start; see $run/$name.log"
 }
-trap 'stop_ledger' EXIT
+
+# stop NAME… stops daemons that run.
+stop() {
+	local name status failed=0
+	for name; do
+		[ -n "${pids[$name]:-}" ] || continue
+		status=0
+		kill -TERM "${pids[$name]}" 2>/dev/null || true
+		wait "${pids[$name]}" || status=$?
+		unset "pids[$name]"
+		[ "$status" -eq 0 ] || {
+			echo "run: error: $name exited with $status; see $run/$name.log" >&2
+			failed=1
+		}
+	done
+	return "$failed"
+}
+
+# What the ledger took last is still published: the witnesses stop after it.
+stop_all() { stop ledger $witnesses; }
+
+leave() {
+	local status=$?
+	trap '' INT TERM
+	stop_all || status=1
+	exit "$status"
+}
+trap leave EXIT
 trap 'exit 130' INT TERM
 
-# start_ledger starts the ledger and waits for the line that says it is ready.
-start_ledger() {
-	local line=
-	exec 3< <(exec "$root/bin/cairn-ledger" -dev "$run/ledger" 2>>"$run/ledger.log")
-	ledger_pid=$!
-	read -r line <&3 || fail "the ledger did not start; see $run/ledger.log"
-	CAIRN_LEDGER=$(jq -er .http <<<"$line")
-	export CAIRN_LEDGER
-	echo "ledger $(jq -r .origin <<<"$line") at $CAIRN_LEDGER"
+# found_network starts each daemon once, alone. Then it has a key and an address
+# that the policy, and so the others, can name.
+found_network() {
+	local w
+	start ledger cairn-ledger -dev "$run/ledger"
+	log=$(jq -er .vkey <<<"$ready")
+	ledger_url=$(jq -er .http <<<"$ready")
+	stop ledger
+	echo "log $log $ledger_url" >"$run/policy"
+	for w in $witnesses; do
+		start "$w" cairn-witness -dev "$run/$w" -name "$w.example"
+		jq -er --arg w "$w" '"witness \($w) \(.vkey) \(.http)"' <<<"$ready" >>"$run/policy"
+		stop "$w"
+	done
+	printf 'group enough %s %s\nquorum enough\n' "$quorum" "$witnesses" >>"$run/policy"
+}
+
+# start_network starts the witnesses, as peers of each other, and the ledger.
+start_network() {
+	local w other url args
+	for w in $witnesses; do
+		url=$(awk -v w="$w" '$1 == "witness" && $2 == w { print $4 }' "$run/policy")
+		args=()
+		for other in $witnesses; do
+			[ "$other" = "$w" ] || args+=(-peer "$other")
+		done
+		start "$w" cairn-witness -dev "$run/$w" -http "${url#http://}" -policy "$run/policy" -log "$log" "${args[@]}"
+		echo "witness $(jq -r .name <<<"$ready") at $url"
+	done
+	start ledger cairn-ledger -dev "$run/ledger" -http "${ledger_url#http://}" -policy "$run/policy"
+	export CAIRN_LEDGER=$ledger_url
+	echo "ledger $(jq -r .origin <<<"$ready") at $CAIRN_LEDGER"
 }
 
 # sources lists the files that a release is built from.
@@ -82,9 +137,11 @@ copy_sources "$run/two/a longer path/src"
 rm -rf "$run/two/cache"
 (cd "$run" && sha256sum one/bin/* two/bin/*)
 
-say "starting the ledger"
-start_ledger
-export CAIRN_POLICY=$run/ledger/policy
+say "starting three witnesses, and a ledger that two of them must cosign"
+found_network
+start_network
+export CAIRN_POLICY=$run/policy
+cat "$CAIRN_POLICY"
 
 say "two operators enrol their keys"
 for who in builder rebuilder; do
@@ -115,8 +172,8 @@ $cairn submit "$run"/out/* --proof "$run/proofs/"
 say "what the ledger knows of $(set -- $commands; echo "$1")"
 $cairn show "$run/one/bin/$(set -- $commands; echo "$1")"
 
-say "stopping the ledger, and verifying offline"
-stop_ledger
+say "stopping the ledger and the witnesses, and verifying offline"
+stop_all
 unset CAIRN_LEDGER
 verified=0 differing=0
 for c in $commands; do
@@ -135,8 +192,8 @@ echo "$commands: built by https://builder.example, rebuilt bit for bit by https:
 echo "$verified attestations proven to be logged, offline."
 
 [ -z "${ONCE:-}" ] || exit 0
-say "the ledger is up; stop it with Ctrl-C"
-start_ledger
+say "the ledger and its witnesses are up; stop them with Ctrl-C"
+start_network
 echo "look: $CAIRN_LEDGER/"
 echo "try:  CAIRN_LEDGER=$CAIRN_LEDGER bin/cairn list"
-wait "$ledger_pid"
+wait "${pids[ledger]}"

@@ -21,7 +21,8 @@ import (
 // may be fast, but it is not right.
 var errWrong = errors.New("wrong answer")
 
-// openCheckpoint checks a checkpoint's signature and origin.
+// openCheckpoint checks a checkpoint's signature and origin, and its
+// cosignatures if the ledger has a policy.
 func (l *ledger) openCheckpoint(signed string) (torchwood.Checkpoint, error) {
 	n, err := note.Open([]byte(signed), note.VerifierList(l.verifier))
 	if err != nil {
@@ -33,6 +34,11 @@ func (l *ledger) openCheckpoint(signed string) (torchwood.Checkpoint, error) {
 	}
 	if c.Origin != l.Origin {
 		return c, fmt.Errorf("%w: a checkpoint is of %q, not of %q", errWrong, c.Origin, l.Origin)
+	}
+	if l.policy != nil {
+		if _, _, err := torchwood.VerifyCheckpoint([]byte(signed), l.policy); err != nil {
+			return c, fmt.Errorf("%w: a checkpoint of size %d: %w", errWrong, c.N, err)
+		}
 	}
 	return c, nil
 }

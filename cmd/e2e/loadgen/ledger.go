@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -28,8 +29,11 @@ type ledger struct {
 	GRPC   string `json:"grpc"`
 
 	verifier note.Verifier
-	pid      int // 0 if not known
-	stop     func() error
+	policy   torchwood.Policy // that checkpoints satisfy; nil if only the key is known
+	pid      int              // 0 if not known
+	// witnesses are the process IDs of those that were started for it.
+	witnesses []int
+	stop      func() error
 }
 
 const (
@@ -50,28 +54,60 @@ func openLedger(ctx context.Context, o *options, work string, stderr io.Writer) 
 	if err != nil {
 		return nil, err
 	}
-	l.verifier, err = note.NewVerifier(l.VKey)
-	if err != nil {
+	return l.verified()
+}
+
+// verified returns the ledger with the verifier of its key.
+func (l *ledger) verified() (*ledger, error) {
+	var err error
+	if l.verifier, err = note.NewVerifier(l.VKey); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the ledger's key %q: %w", l.VKey, err), l.stop())
 	}
 	return l, nil
 }
 
 func startLedger(ctx context.Context, o *options, work string, stderr io.Writer) (*ledger, error) {
-	binary := o.ledger
-	if binary == "" {
-		binary = filepath.Join(work, "cairn-ledger")
-		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/cairnlog/cairn/cmd/cairn-ledger")
-		build.Stderr = stderr
-		if err := build.Run(); err != nil {
-			return nil, fmt.Errorf("building cairn-ledger: %w", err)
-		}
+	binary, err := binaryOf(ctx, o.ledger, "cairn-ledger", work, stderr)
+	if err != nil {
+		return nil, err
 	}
 	state := o.state
 	if state == "" {
 		state = filepath.Join(work, "ledger")
 	}
-	cmd := exec.CommandContext(ctx, binary, "-dev", state)
+	return launchLedger(ctx, stderr, binary, "-dev", state)
+}
+
+// binaryOf returns the binary of a command of ours, which is built if none is
+// given.
+func binaryOf(ctx context.Context, given, name, work string, stderr io.Writer) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	binary := filepath.Join(work, name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/cairnlog/cairn/cmd/"+name)
+	build.Stderr = stderr
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("building %s: %w", name, err)
+	}
+	return binary, nil
+}
+
+func launchLedger(ctx context.Context, stderr io.Writer, binary string, args ...string) (*ledger, error) {
+	l := &ledger{}
+	var err error
+	if l.pid, l.stop, err = launch(ctx, stderr, l, binary, args...); err != nil {
+		return nil, err
+	}
+	if err := checkLoopbackURL(l.HTTP, l.GRPC); err != nil {
+		return nil, errors.Join(err, l.stop())
+	}
+	return l, nil
+}
+
+// launch starts a daemon, and decodes its ready line into ready.
+func launch(ctx context.Context, stderr io.Writer, ready any, binary string, args ...string) (pid int, stop func() error, err error) {
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopPatience
 	cmd.Stderr = stderr
@@ -79,21 +115,21 @@ func startLedger(ctx context.Context, o *options, work string, stderr io.Writer)
 	// could close it before the line was read.
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", binary, err)
+		return 0, nil, fmt.Errorf("starting %s: %w", binary, err)
 	}
 	cmd.Stdout = w
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting %s: %w", binary, err), r.Close(), w.Close())
+		return 0, nil, errors.Join(fmt.Errorf("starting %s: %w", binary, err), r.Close(), w.Close())
 	}
 	_ = w.Close() // the child has its own
-	l := &ledger{pid: cmd.Process.Pid, stop: func() error { return stopLedger(cmd, r) }}
-	if err := l.readReady(r); err != nil {
-		return nil, errors.Join(fmt.Errorf("waiting for %s: %w", binary, err), l.stop())
+	stop = func() error { return stopDaemon(cmd, r) }
+	if err := readReady(r, ready); err != nil {
+		return 0, nil, errors.Join(fmt.Errorf("waiting for %s: %w", binary, err), stop())
 	}
-	return l, nil
+	return cmd.Process.Pid, stop, nil
 }
 
-func (l *ledger) readReady(r *os.File) error {
+func readReady(r *os.File, ready any) error {
 	if err := r.SetReadDeadline(time.Now().Add(startPatience)); err != nil {
 		return err
 	}
@@ -101,14 +137,14 @@ func (l *ledger) readReady(r *os.File) error {
 	if err != nil {
 		return fmt.Errorf("reading its ready line: %w", err)
 	}
-	if err := json.Unmarshal(line, l); err != nil {
+	if err := json.Unmarshal(line, ready); err != nil {
 		return fmt.Errorf("parsing its ready line %q: %w", line, err)
 	}
-	return checkLoopbackURL(l.HTTP, l.GRPC)
+	return nil
 }
 
-// stopLedger asks the ledger to drain, and kills it if it does not.
-func stopLedger(cmd *exec.Cmd, stdout io.Closer) error {
+// stopDaemon asks a daemon to drain, and kills it if it does not.
+func stopDaemon(cmd *exec.Cmd, stdout io.Closer) error {
 	_ = cmd.Process.Signal(syscall.SIGTERM) // fails only if it is gone
 	kill := time.AfterFunc(stopPatience, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
@@ -118,7 +154,7 @@ func stopLedger(cmd *exec.Cmd, stdout io.Closer) error {
 		return nil // interrupted, and drained
 	}
 	if err != nil {
-		return fmt.Errorf("stopping the ledger: %w", err)
+		return fmt.Errorf("stopping %s: %w", filepath.Base(cmd.Path), err)
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ type job struct {
 	open           func(i int) (sender, error)
 	see            func(reply []byte) // if set, is shown every answer; called concurrently
 	pid            int                // of the ledger
+	witnesses      []int              // their process IDs
 }
 
 // sampleEvery is how many requests share one answer that is checked.
@@ -186,19 +187,19 @@ func (l *running) work(ctx context.Context, s *submitter) {
 // clock lets the load run, and returns the span that is measured.
 func (l *running) clock(ctx context.Context, m *measurement, done <-chan struct{}) (from, to time.Duration, err error) {
 	if l.window == 0 {
-		before := measureUsage(l.pid)
+		before := measureUsage(l.pid, l.witnesses)
 		select {
 		case <-done:
 		case <-ctx.Done():
 			return 0, 0, context.Cause(ctx)
 		}
-		m.cpu = measureUsage(l.pid).since(before)
+		m.cpu = measureUsage(l.pid, l.witnesses).since(before)
 		return 0, time.Since(l.start), nil
 	}
 	if !pause(ctx, l.warmup) {
 		return 0, 0, context.Cause(ctx)
 	}
-	before := measureUsage(l.pid)
+	before := measureUsage(l.pid, l.witnesses)
 	end := time.NewTimer(l.window)
 	defer end.Stop()
 	select {
@@ -208,7 +209,7 @@ func (l *running) clock(ctx context.Context, m *measurement, done <-chan struct{
 	case <-ctx.Done():
 		return 0, 0, context.Cause(ctx)
 	}
-	after := measureUsage(l.pid)
+	after := measureUsage(l.pid, l.witnesses)
 	m.cpu = after.since(before)
 	if after.at.Sub(before.at) < l.window/10 {
 		return 0, 0, errors.New("the attestations were sent before the clock had run for a tenth of its time: prepare more with -prepare")
@@ -240,6 +241,7 @@ func (m *measurement) add(round *measurement) {
 	if total > 0 {
 		share := float64(round.elapsed) / float64(total)
 		m.cpu.Server += (round.cpu.Server - m.cpu.Server) * share
+		m.cpu.Witnesses += (round.cpu.Witnesses - m.cpu.Witnesses) * share
 		m.cpu.Client += (round.cpu.Client - m.cpu.Client) * share
 		m.cpu.Other += (round.cpu.Other - m.cpu.Other) * share
 	}

@@ -2,6 +2,7 @@
 // that bound it: raw signature verification, Tessera alone, SQLite alone.
 //
 //	loadgen [-ledger FILE] [-dir DIR] [-duration 10s] [-concurrency 16,256,1024,4096] [-transport grpc,rest]
+//	loadgen -witnesses N -quorum K
 //	loadgen -url URL -grpc-addr ADDR
 //	loadgen -count N -save-checkpoints FILE
 //
@@ -11,6 +12,9 @@
 // is really signed. Every hundredth answer is checked in full after the run: the
 // leaf against the attestation's bytes, the inclusion proof against the
 // checkpoint's root, the checkpoint against the log's key.
+//
+// Then it does the same at 1,024 submitters to a ledger that publishes with a
+// quorum of witnesses, and by turns to one without, and prints the ratio.
 //
 // The load comes from the same cores that the ledger runs on, so the columns of
 // CPU say how much of them the ledger had.

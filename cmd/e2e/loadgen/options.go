@@ -38,6 +38,9 @@ type options struct {
 	json        string
 	checkpoints string
 	maxKept     int
+	witness     string // binary; built if empty
+	witnesses   int    // of the ledger that is compared with one without
+	quorum      int
 }
 
 const (
@@ -77,6 +80,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	fs.StringVar(&o.checkpoints, "save-checkpoints", "", "only make one run of -count entries, over the first -transport at the first -concurrency (256 if not given), "+
 		"and save the checkpoints of its answers to `FILE`")
 	fs.IntVar(&o.maxKept, "max-checkpoints", 200, "save at most `N` checkpoints, evenly spread")
+	o.witnessFlags(fs)
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
@@ -98,6 +102,16 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	}
 	return o, nil
 }
+
+func (o *options) witnessFlags(fs *flag.FlagSet) {
+	fs.IntVar(&o.witnesses, "witnesses", 3, "compare, over grpc at 1024, a ledger that `N` witnesses cosign with one without; 0 is not to")
+	fs.IntVar(&o.quorum, "quorum", 2, "publish once `K` of the witnesses have cosigned")
+	fs.StringVar(&o.witness, "witness", "", "start the cairn-witness `FILE`; built from source if empty")
+}
+
+// compares reports whether a ledger with witnesses is to be measured too. It
+// cannot be where a ledger that others started is.
+func (o *options) compares() bool { return o.witnesses > 0 && o.url == "" && o.checkpoints == "" }
 
 func isSet(fs *flag.FlagSet, name string) bool {
 	set := false
@@ -130,6 +144,10 @@ func (o *options) check() error {
 		return fmt.Errorf("-ceiling-duration must be positive and at most %v", maxDuration)
 	case o.count < 0 || o.perSecond < 1 || o.keys < 1 || o.padding < 0 || o.padding > 512<<10 || o.proofConc < 1 || o.maxKept < 2:
 		return errors.New("a number is out of range")
+	case o.witnesses < 0 || o.witnesses > 64:
+		return errors.New("-witnesses must be from 0 to 64")
+	case o.witnesses > 0 && (o.quorum < 1 || o.quorum > o.witnesses):
+		return fmt.Errorf("-quorum must be from 1 to the %d -witnesses", o.witnesses)
 	case o.checkpoints != "" && (o.count == 0 || len(o.transports) == 0):
 		return errors.New("-save-checkpoints needs -count and a -transport")
 	case (o.url == "") != (o.grpcAddr == ""):

@@ -15,21 +15,23 @@ import (
 // clockTick is the unit of CPU times in /proc, which Linux fixes at USER_HZ.
 const clockTick = 10 * time.Millisecond
 
-// usage is what the machine, the ledger and this process used so far.
+// usage is what the machine, the ledger, its witnesses and this process used so
+// far.
 type usage struct {
-	at                      time.Time
-	machine, server, client time.Duration
+	at                                 time.Time
+	machine, server, witnesses, client time.Duration
 }
 
 // measureUsage reads the counters. Those of processes that are not known stay
 // zero.
-func measureUsage(pid int) usage {
+func measureUsage(pid int, witnesses []int) usage {
 	u := usage{at: time.Now()}
 	if b, err := os.ReadFile("/proc/stat"); err == nil {
 		u.machine = machineTime(b)
 	}
-	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && pid > 0 {
-		u.server = processTime(b)
+	u.server = usageOf(pid)
+	for _, w := range witnesses {
+		u.witnesses += usageOf(w)
 	}
 	var self unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &self); err == nil {
@@ -38,11 +40,20 @@ func measureUsage(pid int) usage {
 	return u
 }
 
+func usageOf(pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil || pid <= 0 {
+		return 0
+	}
+	return processTime(b)
+}
+
 // load is CPU use in percent of one core.
 type load struct {
-	Server float64 `json:"server"`
-	Client float64 `json:"client"`
-	Other  float64 `json:"other"` // what others on this machine used meanwhile
+	Server    float64 `json:"server"`
+	Witnesses float64 `json:"witnesses,omitempty"` // all of them together
+	Client    float64 `json:"client"`
+	Other     float64 `json:"other"` // what others on this machine used meanwhile
 }
 
 func (u usage) since(before usage) load {
@@ -52,8 +63,11 @@ func (u usage) since(before usage) load {
 	}
 	// The counter of a process that is gone reads zero, below what it was.
 	percent := func(d time.Duration) float64 { return 100 * float64(max(0, d)) / float64(wall) }
-	l := load{Server: percent(u.server - before.server), Client: percent(u.client - before.client)}
-	l.Other = max(0, percent(u.machine-before.machine)-l.Server-l.Client)
+	l := load{
+		Server: percent(u.server - before.server), Witnesses: percent(u.witnesses - before.witnesses),
+		Client: percent(u.client - before.client),
+	}
+	l.Other = max(0, percent(u.machine-before.machine)-l.Server-l.Witnesses-l.Client)
 	return l
 }
 

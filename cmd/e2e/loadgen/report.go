@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -37,6 +38,9 @@ func (r *report) header() {
 func (r *report) add(res *result) {
 	r.results = append(r.results, res)
 	r.printf("%s", res)
+	if res.CPU.Witnesses > 0 {
+		r.printf("       the witnesses used %s of a core", percent(res.CPU.Witnesses))
+	}
 	if len(res.Failures) > 0 {
 		r.printf("       failures: %s", reasons(res.Failures))
 	}
@@ -113,6 +117,7 @@ const (
 	holdSubmitRate = 4000
 	holdSubmitP50  = 120 * time.Millisecond
 	holdProofRate  = 15000
+	holdWitnessed  = 0.8 // of the rate without witnesses
 )
 
 // summaryLines rounds nothing up, so that no number looks held that is not.
@@ -135,7 +140,45 @@ func summaryLines(results []*result) []string {
 				r.Submitters, int(r.Rate), holdProofRate, verdict(r.Rate >= holdProofRate), busy(r)))
 		}
 	}
-	return lines
+	return append(lines, witnessedLines(results)...)
+}
+
+// witnessedLines compares the runs behind a quorum with those without.
+func witnessedLines(results []*result) []string {
+	with, without := total(results, whatWitnessed), total(results, whatAlone)
+	if with == nil || without == nil {
+		return nil
+	}
+	ratio := 0.0
+	if without.Rate > 0 {
+		ratio = with.Rate / without.Rate
+	}
+	with.CPU.Other = max(with.CPU.Other, without.CPU.Other)
+	return []string{fmt.Sprintf("§10 row 2  submit at %d behind a quorum of witnesses: %d/s, %.2f of %d/s without (to hold ≥ %.1f)  %s  over %s%s",
+		with.Submitters, int(with.Rate), math.Floor(ratio*100)/100, int(without.Rate), holdWitnessed,
+		verdict(ratio >= holdWitnessed), with.Transport, busy(with))}
+}
+
+// total is all runs of one kind as one; nil if there are none.
+func total(results []*result, what string) *result {
+	var t *result
+	answered := 0
+	seconds := 0.0
+	for _, r := range results {
+		if r.What != what {
+			continue
+		}
+		if t == nil {
+			t = &result{What: what, Transport: r.Transport, Submitters: r.Submitters}
+		}
+		answered += r.Answered
+		seconds += r.Seconds
+		t.CPU.Other = max(t.CPU.Other, r.CPU.Other)
+	}
+	if t != nil && seconds > 0 {
+		t.Rate = float64(answered) / seconds
+	}
+	return t
 }
 
 // busy says that a number was measured on a machine that was not free: it then

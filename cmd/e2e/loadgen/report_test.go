@@ -86,6 +86,28 @@ func TestSummaryOfNothingIsShort(t *testing.T) {
 	}
 }
 
+func TestSummaryOfWitnessed(t *testing.T) {
+	run := func(what string, answered int, other float64) *result {
+		return &result{What: what, Transport: "grpc", Submitters: 1024, Answered: answered, Seconds: 10, CPU: load{Other: other}}
+	}
+	const prefix = "§10 row 2  submit at 1024 behind a quorum of witnesses: "
+	for name, tt := range map[string]struct {
+		results []*result
+		want    []string
+	}{
+		"held":    {[]*result{run(whatAlone, 49_000, 0), run(whatWitnessed, 40_000, 19), run(whatWitnessed, 40_000, 0), run(whatAlone, 51_000, 0)}, []string{prefix + "4000/s, 0.80 of 5000/s without (to hold ≥ 0.8)  HELD  over grpc"}},
+		"short":   {[]*result{run(whatAlone, 50_000, 0), run(whatWitnessed, 39_999, 25)}, []string{prefix + "3999/s, 0.79 of 5000/s without (to hold ≥ 0.8)  SHORT  over grpc, while others used 25% of a core"}},
+		"nothing": {[]*result{run(whatAlone, 0, 0), run(whatWitnessed, 0, 0)}, []string{prefix + "0/s, 0.00 of 0/s without (to hold ≥ 0.8)  SHORT  over grpc"}},
+		"one":     {[]*result{run(whatAlone, 50_000, 0)}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := summaryLines(tt.results); !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestSave(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.json")
 	r := &report{results: []*result{{What: "proof", Transport: "rest", Submitters: 64, Rate: 16000, P50: time.Millisecond}}}
@@ -123,6 +145,10 @@ func TestParseOptions(t *testing.T) {
 		{"endless", "-duration 24h", "at most 10m"},
 		{"checkpoints without count", "-save-checkpoints x", "needs -count"},
 		{"argument", "now", "unexpected argument"},
+		{"no witnesses", "-witnesses 0", ""},
+		{"too many witnesses", "-witnesses 65", "from 0 to 64"},
+		{"more than all witnesses", "-witnesses 2 -quorum 3", "from 1 to the 2"},
+		{"no quorum", "-quorum 0", "from 1 to the 3"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

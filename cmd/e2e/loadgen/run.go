@@ -48,6 +48,7 @@ type bencher struct {
 	client   cairnv1.LedgerServiceClient
 	workshop *workshop
 	work     string // directory for temporary state
+	what     string // is submitted to, in the report
 }
 
 func bench(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
@@ -64,10 +65,13 @@ func bench(ctx context.Context, o *options, stdout, stderr io.Writer) (err error
 		return fmt.Errorf("making a directory for the ledger: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	b := &bencher{options: o, out: newReport(stdout), work: work}
+	b := &bencher{options: o, out: newReport(stdout), work: work, what: "submit"}
 	b.out.printf("%s; state on %s in %s", machine(), filesystem(work), o.dir)
 	b.out.printf("attestations are signed before the clock starts; one of %d answers is checked in full", sampleEvery)
-	err = b.withLedger(ctx, stderr, b.measure)
+	err = b.withLedger(ctx, func() (*ledger, error) { return openLedger(ctx, o, work, stderr) }, b.measure)
+	if err == nil && o.compares() {
+		err = b.compareWitnessed(ctx, stderr)
+	}
 	if err == nil && o.ceilings && o.checkpoints == "" {
 		err = b.measureCeilings(ctx)
 	}
@@ -76,8 +80,8 @@ func bench(ctx context.Context, o *options, stdout, stderr io.Writer) (err error
 }
 
 // withLedger calls f while there is a ledger with enrolled keys.
-func (b *bencher) withLedger(ctx context.Context, stderr io.Writer, f func(context.Context) error) (err error) {
-	if b.ledger, err = openLedger(ctx, b.options, b.work, stderr); err != nil {
+func (b *bencher) withLedger(ctx context.Context, open func() (*ledger, error), f func(context.Context) error) (err error) {
+	if b.ledger, err = open(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.ledger.stop()) }()
@@ -180,7 +184,7 @@ func (b *bencher) submit(ctx context.Context, name string, submitters int, see f
 		return err
 	}
 	defer t.close()
-	j := job{submitters: submitters, open: t.open, pid: b.ledger.pid}
+	j := job{submitters: submitters, open: t.open, pid: b.ledger.pid, witnesses: b.ledger.witnesses}
 	rounds := []int{int(float64(b.perSecond) * (b.warmup + b.duration).Seconds())}
 	if b.count == 0 {
 		j.warmup, j.window = b.warmup, b.duration
@@ -204,7 +208,7 @@ func (b *bencher) submit(ctx context.Context, name string, submitters int, see f
 		}
 		total.add(m)
 	}
-	b.out.add(newResult("submit", name, submitters, total))
+	b.out.add(newResult(b.what, name, submitters, total))
 	return nil
 }
 

@@ -34,6 +34,29 @@ func TestRealLedger(t *testing.T) {
 	t.Run("checkpoints are saved", func(t *testing.T) { expectCheckpoints(t, l) })
 }
 
+// TestWitnessedLedger compares a ledger with witnesses with one without: every
+// sampled answer of the first satisfies its quorum.
+func TestWitnessedLedger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and starts two ledgers and witnesses")
+	}
+	dir := t.TempDir()
+	var stdout, stderr bytes.Buffer
+	args := []string{"-dir", dir, "-transport", "", "-proofs=false", "-ceilings=false", "-keys", "3",
+		"-witnesses", "2", "-quorum", "2", "-duration", "500ms", "-warmup", "100ms"}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
+		t.Fatalf("%q: got exit code %d\n%s%s", args, code, &stdout, &stderr)
+	}
+	for _, want := range []string{"with 2 of 2 witnesses", "\nalone  grpc       1024 ", "\nquorum grpc       1024 ", "\n§10 row 2  submit at 1024 "} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("output lacks %q:\n%s", want, &stdout)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, error %v", left, err)
+	}
+}
+
 // loadRunning runs the command on a running ledger, and returns what it prints.
 func loadRunning(t *testing.T, l *ledger, args ...string) string {
 	t.Helper()

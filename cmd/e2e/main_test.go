@@ -1,0 +1,47 @@
+// Package e2e runs the real binaries on loopback, and breaks them: it kills
+// them, fails their storage and gives them back an old copy of it.
+//
+// What every test relies on:
+//   - The server under test is the binary that `go build` makes, started with
+//     its real flags. Nothing of it is linked into the test but the wire format
+//     and the making of attestations.
+//   - Whether an answer is right is judged with golang.org/x/mod/sumdb, never
+//     with the ledger's own proofs: see audit.
+//   - An acknowledgement is a promise. Whatever a test does to the server, it
+//     afterwards asks for everything that was acknowledged: see history.
+//   - No test waits for time to pass. It waits for an answer, a line of output
+//     or the end of a process, each with a deadline that only a failure meets.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binary is the cairn-ledger that TestMain built.
+var binary string
+
+func TestMain(m *testing.M) {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "cairn-e2e-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary = filepath.Join(dir, "cairn-ledger")
+	build := exec.Command("go", "build", "-o", binary, "github.com/cairnlog/cairn/cmd/cairn-ledger")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("building cairn-ledger: %w\n%s", err, out)
+	}
+	return m.Run(), nil
+}
