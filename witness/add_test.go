@@ -41,7 +41,7 @@ type fixture struct {
 	mux   *http.ServeMux
 }
 
-func newFixture(t *testing.T, change ...func(*witness.Config)) *fixture {
+func newFixture(t testing.TB, change ...func(*witness.Config)) *fixture {
 	t.Helper()
 	f := &fixture{log: witnesstest.NewLog(origin), now: time.Unix(1_800_000_000, 0), reg: prometheus.NewRegistry()}
 	f.log.Grow(300, "entry")
@@ -89,7 +89,7 @@ func (f *fixture) add(body []byte) answer {
 }
 
 // mustAdd has the witness cosign an honest checkpoint.
-func (f *fixture) mustAdd(t *testing.T, old, size int64) answer {
+func (f *fixture) mustAdd(t testing.TB, old, size int64) answer {
 	t.Helper()
 	a := f.add(f.log.Request(old, size))
 	if a.Code != http.StatusOK {

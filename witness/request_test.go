@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +15,8 @@ import (
 	"github.com/cairnlog/cairn/witness/witnesstest"
 )
 
-// FuzzAddCheckpoint sends anything to a witness that has cosigned size 6.
+// FuzzAddCheckpoint sends anything to a witness that has cosigned size 6. Most of
+// it does not come as far as the state, which keeps this fast.
 func FuzzAddCheckpoint(f *testing.F) {
 	log := witnesstest.NewLog(origin).Grow(300, "entry")
 	for _, seed := range [][]byte{
@@ -27,34 +27,39 @@ func FuzzAddCheckpoint(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	codes := []int{200, 400, 403, 404, 409, 422}
+	w := newFixture(f)
+	w.mustAdd(f, 0, 6)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := witness.ParseRequest(body)
 		if err == nil && !bytes.Equal(r.Marshal(), body) {
 			t.Errorf("%q was read as %q", body, r.Marshal())
 		}
-		w := newFixture(t)
-		w.mustAdd(t, 0, 6)
-		got := w.add(body)
-		if !slices.Contains(codes, got.Code) {
-			t.Errorf("status %d %s", got.Code, got.Body)
+		code := http.StatusOK
+		var refusal *witness.Refusal
+		_, addErr := w.AddCheckpoint(t.Context(), body)
+		if errors.As(addErr, &refusal) {
+			code = refusal.Code
+		} else if addErr != nil {
+			t.Fatal(addErr)
 		}
-		// Other libraries decide whether it is a checkpoint of the log.
+		// Other libraries say whether it is a checkpoint that the log signed.
 		n, openErr := note.Open(r.Note, note.VerifierList(log))
-		if got.Code == http.StatusOK {
-			if openErr != nil || err != nil {
-				t.Fatalf("cosigned what nobody else takes for a checkpoint: %v, %v", openErr, err)
-			}
-			if c, err := torchwood.ParseCheckpoint(n.Text); err != nil || r.Old != 6 || c.N < 6 {
-				t.Errorf("cosigned %q, %v", n.Text, err)
-			}
-			return
+		ours := err == nil && openErr == nil
+		if ours {
+			c, err := torchwood.ParseCheckpoint(n.Text)
+			ours = err == nil && c.String() == n.Text && c.Origin == origin && r.Old <= c.N
 		}
-		if err == nil && openErr == nil && got.Code == http.StatusBadRequest {
-			c, parseErr := torchwood.ParseCheckpoint(n.Text)
-			if parseErr == nil && c.String() == n.Text && r.Old <= c.N {
-				t.Errorf("a checkpoint of the log is taken for malformed: %s", got.Body)
+		switch code {
+		case 200, 409, 422:
+			if !ours {
+				t.Errorf("%d for what is no checkpoint of the log: %v, %v", code, err, openErr)
 			}
+		case 400, 403, 404:
+			if ours {
+				t.Errorf("%d for a checkpoint of the log: %v", code, addErr)
+			}
+		default:
+			t.Errorf("status %d: %v", code, addErr)
 		}
 	})
 }

@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 // child is a witness in a process of its own.
 type child struct {
 	ready
-	cmd *exec.Cmd
+	process *os.Process
+	wait    func()
 }
 
 func startChild(t *testing.T, args ...string) *child {
@@ -50,7 +51,7 @@ func startChild(t *testing.T, args ...string) *child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: cmd}
+	c := &child{process: cmd.Process, wait: sync.OnceFunc(func() { _ = cmd.Wait() })}
 	t.Cleanup(c.kill)
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	if err != nil {
@@ -63,8 +64,8 @@ func startChild(t *testing.T, args ...string) *child {
 }
 
 func (c *child) kill() {
-	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+	_ = c.process.Kill()
+	c.wait()
 }
 
 // send asks for a cosignature, and returns whether one came.
@@ -108,7 +109,7 @@ func TestKill(t *testing.T) {
 	size := int64(0)
 	for round := range rounds {
 		c := startChild(t, "-dev", dir, "-log", log.VKey)
-		timer := time.AfterFunc(time.Duration(10+37*round)*time.Millisecond, c.kill)
+		timer := time.AfterFunc(time.Duration(10+37*round)*time.Millisecond, func() { _ = c.process.Kill() })
 		given := size
 		for next := size + 1; next <= log.Size() && c.send(http.DefaultClient, log, size, next); next++ {
 			given, size = next, next
@@ -170,7 +171,7 @@ func TestStrace(t *testing.T) {
 // makes a system call. It returns once that is armed; ended waits for strace.
 func attach(t *testing.T, c *child, call string, n int) (ended func(), ok bool) {
 	t.Helper()
-	cmd := exec.Command("strace", "-f", "-p", fmt.Sprint(c.cmd.Process.Pid), "-o", os.DevNull, "-e", "trace="+call,
+	cmd := exec.Command("strace", "-f", "-p", fmt.Sprint(c.process.Pid), "-o", os.DevNull, "-e", "trace="+call,
 		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n))
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -23,7 +23,6 @@ type history struct {
 	trees   map[int64]tlog.Hash // by size
 	proofs  int                 // consistency proofs that were verified
 	retries int
-	err     error // the first contradiction
 }
 
 // entry is an attestation that was acknowledged.

@@ -194,10 +194,16 @@ func TestGuardMayBeginAnywhere(t *testing.T) {
 	mustSign(t, d, d.guard(t), log.tree(t, 7), nil)
 }
 
-func TestGuardRefuses(t *testing.T) {
-	log := (&branch{}).grow(t, "a", 4)
-	fork := log.fork().grow(t, "b", 10)
-	log.grow(t, "a", 10)
+// refused is a tree that a guard must not sign after size 6 of the log.
+type refused struct {
+	name     string
+	tree     tlog.Tree
+	prove    checkpoint.ProveFunc
+	rollback bool
+}
+
+func refusedTrees(t *testing.T, log, fork *branch) []refused {
+	t.Helper()
 	at := func(b *branch, size int64) tlog.Tree { return b.tree(t, size) }
 	flawed := func(flaw func([][]byte) [][]byte) checkpoint.ProveFunc {
 		return func(ctx context.Context, from, to uint64) ([][]byte, error) {
@@ -205,13 +211,7 @@ func TestGuardRefuses(t *testing.T) {
 			return flaw(path), err
 		}
 	}
-	// Everything is asked after size 6 of log was signed.
-	for _, test := range []struct {
-		name     string
-		tree     tlog.Tree
-		prove    checkpoint.ProveFunc
-		rollback bool
-	}{
+	return []refused{
 		{"a smaller size", at(log, 5), log.prove, true},
 		{"a smaller size that both branches have", at(log, 4), log.prove, true},
 		{"an empty tree", at(log, 0), log.prove, true},
@@ -240,7 +240,15 @@ func TestGuardRefuses(t *testing.T) {
 			p[0] = p[0][:31]
 			return p
 		}), true},
-	} {
+	}
+}
+
+func TestGuardRefuses(t *testing.T) {
+	log := (&branch{}).grow(t, "a", 4)
+	fork := log.fork().grow(t, "b", 10)
+	log.grow(t, "a", 10)
+	for _, test := range refusedTrees(t, log, fork) {
+
 		t.Run(test.name, func(t *testing.T) {
 			d := newDesk(t)
 			mustSign(t, d, d.guard(t), log.tree(t, 6), log.prove)

@@ -81,6 +81,24 @@ func TestFollowStopsAtTheSizeItIsGiven(t *testing.T) {
 	}
 }
 
+// unfollowed opens an intake on a disk without catching up.
+func unfollowed(t *testing.T, d *disk) *rig {
+	t.Helper()
+	r := open(t, newDisk(), false)
+	r.cfg.Log, r.cfg.Prover, r.cfg.Index, r.cfg.Blobs = log{d}, engine.NewProver(log{d}), index{disk: d}, blobs{d}
+	return r
+}
+
+// only changes one entry of a bundle.
+func only(index uint64, change func([]byte) []byte) func(uint64, []byte) []byte {
+	return func(i uint64, e []byte) []byte {
+		if i == index {
+			return change(bytes.Clone(e))
+		}
+		return e
+	}
+}
+
 func TestFollowDetects(t *testing.T) {
 	const size = 300
 	for _, test := range []struct {
@@ -90,13 +108,10 @@ func TestFollowDetects(t *testing.T) {
 		indexed int   // how far the index may be
 	}{
 		{"an entry with a flipped bit", func(d *disk) {
-			d.tamperEntry = func(i uint64, e []byte) []byte {
-				if i == 257 {
-					e = bytes.Clone(e)
-					e[len(e)-2] ^= 1
-				}
+			d.tamperEntry = only(257, func(e []byte) []byte {
+				e[len(e)-2] ^= 1
 				return e
-			}
+			})
 		}, errContradiction, 0},
 		{"two entries that changed places", func(d *disk) {
 			d.tamperEntry = func(i uint64, e []byte) []byte {
@@ -107,12 +122,7 @@ func TestFollowDetects(t *testing.T) {
 			}
 		}, errContradiction, 0},
 		{"a bundle that ends early", func(d *disk) {
-			d.tamperEntry = func(i uint64, e []byte) []byte {
-				if i == 299 {
-					return nil
-				}
-				return e
-			}
+			d.tamperEntry = only(299, func([]byte) []byte { return nil })
 		}, nil, 0},
 		{"a tile with a flipped bit", func(d *disk) {
 			d.tamperTile = func(b []byte) []byte {
@@ -133,8 +143,7 @@ func TestFollowDetects(t *testing.T) {
 			if test.indexed > 0 {
 				open(t, d, false)
 			}
-			r := open(t, newDisk(), false)
-			r.cfg.Log, r.cfg.Prover, r.cfg.Index, r.cfg.Blobs = log{d}, engine.NewProver(log{d}), index{disk: d}, blobs{d}
+			r := unfollowed(t, d)
 			test.tamper(d)
 			err := r.Follow(t.Context(), uint64(len(d.leaves)))
 			if err == nil || test.want != nil && !errors.Is(err, test.want) {
@@ -231,8 +240,7 @@ func TestFollowBelievesTheLogAboutKeys(t *testing.T) {
 
 func wantFollowFails(t *testing.T, d *disk, want error) {
 	t.Helper()
-	r := open(t, newDisk(), false)
-	r.cfg.Log, r.cfg.Prover, r.cfg.Index, r.cfg.Blobs = log{d}, engine.NewProver(log{d}), index{disk: d}, blobs{d}
+	r := unfollowed(t, d)
 	err := r.Follow(t.Context(), uint64(len(d.leaves)))
 	if err == nil || want != nil && !errors.Is(err, want) || len(d.index) != 0 {
 		t.Errorf("Follow() = %v with %d entries indexed, want %v and none", err, len(d.index), want)

@@ -265,11 +265,7 @@ func TestParseRefuses(t *testing.T) {
 	two := fmt.Appendf(bytes.Clone(notes[0]), "— %s %s\n", origin, base64.StdEncoding.EncodeToString(sig))
 	_, witnessLine, _ := strings.Cut(roll, "witness ")
 	witnessLine, _, _ = strings.Cut(witnessLine, "\n")
-	many := bytes.Clone(notes[0])
-	for i := range 17 {
-		sig := binary.BigEndian.AppendUint32(nil, uint32(i))
-		many = fmt.Appendf(many, "— z%02d %s\n", i, base64.StdEncoding.EncodeToString(append(sig, "signature"...)))
-	}
+	many := addSignatures(notes[0], 17)
 
 	for name, text := range map[string]string{
 		"empty":                         "",
@@ -304,6 +300,16 @@ func TestParseRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// addSignatures adds n signature lines by unknown keys to a note.
+func addSignatures(msg []byte, n int) []byte {
+	msg = bytes.Clone(msg)
+	for i := range n {
+		sig := binary.BigEndian.AppendUint32(nil, uint32(i))
+		msg = fmt.Appendf(msg, "— z%02d %s\n", i, base64.StdEncoding.EncodeToString(append(sig, "signature"...)))
+	}
+	return msg
 }
 
 // swapLast swaps the last two lines.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,8 +152,9 @@ func TestSelfCheckWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPair(t)
 		m := p.open(t, true)
-		down := true
-		p.net.blocked = func(_, _ string) bool { return down }
+		var down atomic.Bool
+		down.Store(true)
+		p.net.blocked = func(_, _ string) bool { return down.Load() }
 		if err := m.node.SelfCheck(t.Context(), time.Second, 0); err != nil {
 			t.Errorf("no peer needed, none there: %v", err)
 		}
@@ -164,7 +166,7 @@ func TestSelfCheckWaits(t *testing.T) {
 			t.Fatalf("one peer needed, none there: went on with %v", err)
 		default:
 		}
-		down = false
+		down.Store(false)
 		if err := <-done; err != nil {
 			t.Error(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,18 +152,18 @@ func TestRecords(t *testing.T) {
 }
 
 // endless is a body without end.
-type endless struct{ read *int }
+type endless struct{ read *atomic.Int64 }
 
-func (e endless) Read(b []byte) (int, error) { *e.read += len(b); return len(b), nil }
+func (e endless) Read(b []byte) (int, error) { e.read.Add(int64(len(b))); return len(b), nil }
 
 // byzantine answers everything with one response.
 type byzantine struct {
-	asked   int
+	asked   atomic.Int64
 	respond func(*http.Request) (*http.Response, error)
 }
 
 func (b *byzantine) Do(r *http.Request) (*http.Response, error) {
-	b.asked++
+	b.asked.Add(1)
 	return b.respond(r)
 }
 
@@ -180,7 +181,7 @@ func TestByzantinePeer(t *testing.T) {
 	log, fork := forkedLog()
 	stranger := witnesstest.NewSigner(origin, "stranger")
 	text, _, _ := strings.Cut(string(fork.Checkpoint(50)), "\n\n")
-	read := 0
+	var read atomic.Int64
 	for name, respond := range map[string]func(*http.Request) (*http.Response, error){
 		"endless": func(*http.Request) (*http.Response, error) { return response(200, endless{&read}) },
 		"redirects": func(*http.Request) (*http.Response, error) {
@@ -205,7 +206,7 @@ func TestByzantinePeer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				read = 0
+				read.Store(0)
 				b := &byzantine{respond: respond}
 				m := cluster(t, newNetwork(21), log, 2, options{logURL: true, change: func(c *gossip.Config) { c.HTTP = b }})[0]
 				run(t, m)
@@ -218,8 +219,8 @@ func TestByzantinePeer(t *testing.T) {
 				if len(m.evidence(t)) != 0 || m.refused(t) != nil {
 					t.Errorf("evidence %v, refused %v", kinds(t, m), m.refused(t))
 				}
-				if b.asked > 100 || read > 6<<20 {
-					t.Errorf("%d requests, %d bytes in 4 rounds", b.asked, read)
+				if b.asked.Load() > 100 || read.Load() > 6<<20 {
+					t.Errorf("%d requests, %d bytes in 4 rounds", b.asked.Load(), read.Load())
 				}
 				m.mustAdd(t, log, 60)
 			})

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/torchwood"
+
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+)
+
+// command runs the command to its end. It must not get as far as serving.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var out, errs bytes.Buffer
+	code = run(ctx, args, &out, &errs)
+	if ctx.Err() != nil {
+		t.Errorf("cairn-ledger %s serves", strings.Join(args, " "))
+	}
+	return code, out.String(), errs.String()
+}
+
+// files is a directory with a key and a configuration.
+type files struct {
+	t    *testing.T
+	dir  string
+	vkey string
+}
+
+func newFiles(t *testing.T) *files {
+	t.Helper()
+	f := &files{t: t, dir: t.TempDir()}
+	key, err := checkpoint.CreateKey(filepath.Join(f.dir, "ledger.key"), "cmd.example/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.vkey = key.VKey
+	return f
+}
+
+func (f *files) write(name, text string) string {
+	f.t.Helper()
+	path := filepath.Join(f.dir, name)
+	text = strings.NewReplacer("DIR", f.dir, "VKEY", f.vkey).Replace(text)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	return path
+}
+
+const paths = `key: DIR/ledger.key
+state: DIR/signed
+log: DIR/log
+blobs: DIR/blobs.db
+index: DIR/index.db
+`
+
+func TestUsage(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = busy.Close() }()
+	dir := t.TempDir()
+	for _, test := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"nothing", nil, 2, "give either -dev DIR or -config FILE"},
+		{"both ways", []string{"-dev", dir, "-config", "x"}, 2, "give either"},
+		{"an argument too many", []string{"-dev", dir, "more"}, 2, `unexpected argument "more"`},
+		{"an unknown flag", []string{"-dve", dir}, 2, "-dve"},
+		{"help", []string{"-h"}, 0, "usage: cairn-ledger"},
+		{"a configuration that is not there", []string{"-config", filepath.Join(dir, "missing.yaml")}, 2, "reading configuration"},
+		{"a port that is taken", []string{"-dev", dir, "-http", busy.Addr().String()}, 2, "listening for HTTP"},
+		{"a port that is taken, for gRPC", []string{"-dev", dir, "-grpc", busy.Addr().String()}, 2, "listening for gRPC"},
+		{"profiles for others", []string{"-dev", dir, "-debug", "0.0.0.0:0"}, 2, "not a loopback address"},
+		{"a directory that cannot be made", []string{"-dev", "/dev/null/ledger"}, 2, "/dev/null/ledger"},
+		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
+	} {
+		code, stdout, stderr := command(t, test.args...)
+		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want %d and %q", test.name, code, stdout, stderr, test.code, test.says)
+		}
+	}
+}
+
+func TestConfiguration(t *testing.T) {
+	f := newFiles(t)
+	for _, test := range []struct {
+		name, text string
+		code       int
+		says       string
+	}{
+		{"only what must be", paths, 0, ""},
+		{"all there is", paths + `http: 127.0.0.1:0
+grpc: 127.0.0.1:0
+limits: {perKey: {perSecond: 1, burst: 2}, perAddress: {perSecond: 1.5, burst: 2}}
+batchWindow: 0s
+publishInterval: 1s
+witnessRetry: 1s
+refreshInterval: 0s
+grace: 1m
+logLevel: debug
+`, 0, ""},
+		{"an unknown key", paths + "bolbs: x\n", 2, "bolbs"},
+		{"an unknown key within", paths + "limits: {perkey: {perSecond: 1}}\n", 2, "perkey"},
+		{"a key twice", paths + "log: DIR/other\n", 2, "log"},
+		{"a wrong type", paths + "grace: soon\n", 2, "soon"},
+		{"no YAML", "{", 2, "parsing configuration"},
+		{"nothing", "", 2, "parsing configuration"},
+		{"no key", strings.Replace(paths, "key:", "#", 1), 2, "key is missing"},
+		{"no log", strings.Replace(paths, "log:", "#", 1), 2, "log is missing"},
+		{"a state inside the log", strings.Replace(paths, "DIR/signed", "DIR/log/signed", 1), 2, "stands inside log"},
+		{"a state that is the log", strings.Replace(paths, "DIR/signed", "DIR/log", 1), 2, "stands inside log"},
+		{"a state inside the log, in other words", strings.Replace(paths, "DIR/signed", "DIR/x/../log/./signed", 1), 2, "stands inside log"},
+		{"a negative window", paths + "batchWindow: -1s\n", 2, "must not be negative"},
+		{"no grace", paths + "grace: 0s\n", 2, "must be positive"},
+		{"an unknown log level", paths + "logLevel: loud\n", 2, "loud"},
+	} {
+		file := f.write("cairn-ledger.yaml", test.text)
+		code, stdout, stderr := command(t, "-config", file, "-check-config")
+		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want %d and %q", test.name, code, stdout, stderr, test.code, test.says)
+		}
+		if code == 0 && stderr != "" {
+			t.Errorf("%s: a good configuration is talked about: %q", test.name, stderr)
+		}
+	}
+	if entries, err := os.ReadDir(f.dir); err != nil || len(entries) != 2 {
+		t.Errorf("checking a configuration left %v, %v", entries, err)
+	}
+}
+
+// TestPolicy starts with policies that this ledger can never satisfy.
+func TestPolicy(t *testing.T) {
+	f := newFiles(t)
+	w, err := torchwood.NewCosignatureSigner("witness.example", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	witness := "witness w1 " + w.Verifier().String()
+	other := newFiles(t).vkey
+	for _, test := range []struct {
+		name, text, says string
+	}{
+		{"no policy", "", "policy"},
+		{"an unknown line", "log VKEY\nquorum none\ntrust me\n", "trust"},
+		{"no quorum", "log VKEY\n", "quorum"},
+		{"another log", "log " + other + "\nquorum none\n", "does not name this log"},
+		{"a quorum of witnesses without a URL", "log VKEY\n" + witness + "\nquorum w1\n", "cannot be satisfied"},
+	} {
+		policy := f.write("policy", test.text)
+		config := f.write("cairn-ledger.yaml", paths+"http: 127.0.0.1:0\ngrpc: 127.0.0.1:0\npolicy: "+policy+"\n")
+		code, stdout, stderr := command(t, "-config", config)
+		if code != 2 || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 2 and %q", test.name, code, stdout, stderr, test.says)
+		}
+		if _, err := os.Stat(filepath.Join(f.dir, "log")); err == nil {
+			t.Errorf("%s: a log was made before the policy was refused", test.name)
+		}
+	}
+}
+
+// TestServesUntilStopped runs the command in this process, as main does.
+func TestServesUntilStopped(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ledger")
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var stderr bytes.Buffer
+		ready := make(chan string, 1)
+		ended := make(chan int, 1)
+		go func() { ended <- run(ctx, []string{"-dev", dir}, lines(ready), &stderr) }()
+		select {
+		case line := <-ready:
+			if !strings.HasPrefix(line, `{"origin":"localhost/cairn-`) || strings.Count(line, "\n") != 1 {
+				t.Errorf("the ready line is %q", line)
+			}
+		case code := <-ended:
+			t.Fatalf("exit code %d\n%s", code, stderr.String())
+		}
+		cancel()
+		if code := <-ended; code != 0 || stderr.Len() > 0 {
+			t.Errorf("exit code %d, stderr %q", code, stderr.String())
+		}
+	}
+}
+
+// lines is a writer that hands on what is written to it.
+type lines chan<- string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
