@@ -245,23 +245,35 @@ func (w *worker) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		sig, err := w.ask(ctx, t)
-		if err == nil {
-			w.pause = w.collector.cfg.Pause
-			w.collector.deliver(w, t.tree, sig)
-			continue
+		for !w.attempt(ctx, t) {
+			select {
+			case <-time.After(w.pause):
+			case <-ctx.Done():
+				return
+			}
+			w.pause = min(2*w.pause, 16*w.collector.cfg.Pause)
+			// The same is tried again, unless there is something newer: a log may
+			// not grow for long, and its last checkpoint should have all it can.
+			select {
+			case t = <-w.target:
+			default:
+			}
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		w.logger.WarnContext(ctx, "no cosignature", slog.Int64("size", t.tree.N), slog.Any("err", err))
-		select {
-		case <-time.After(w.pause):
-		case <-ctx.Done():
-			return
-		}
-		w.pause = min(2*w.pause, 16*w.collector.cfg.Pause)
 	}
+}
+
+// attempt asks for a cosignature once, and reports whether it came.
+func (w *worker) attempt(ctx context.Context, t target) bool {
+	sig, err := w.ask(ctx, t)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.logger.WarnContext(ctx, "no cosignature", slog.Int64("size", t.tree.N), slog.Any("err", err))
+		}
+		return false
+	}
+	w.pause = w.collector.cfg.Pause
+	w.collector.deliver(w, t.tree, sig)
+	return true
 }
 
 // maxAttempts bounds how often a witness may correct the size it is asked from.
