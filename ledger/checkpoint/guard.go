@@ -66,7 +66,7 @@ func NewGuard(ctx context.Context, signer note.Signer, state State) (*Guard, err
 	if text == nil {
 		return g, nil
 	}
-	c, err := torchwood.ParseCheckpoint(string(text))
+	c, err := parseText(string(text))
 	if err != nil {
 		return nil, fmt.Errorf("parsing the signer's state: %w", err)
 	}
@@ -75,6 +75,19 @@ func NewGuard(ctx context.Context, signer note.Signer, state State) (*Guard, err
 	}
 	g.text, g.last, g.used = text, c.Tree, true
 	return g, nil
+}
+
+// parseText parses an unsigned checkpoint, of which it accepts one text for each
+// origin and tree: there are no extension lines.
+func parseText(text string) (torchwood.Checkpoint, error) {
+	c, err := torchwood.ParseCheckpoint(text)
+	if err != nil {
+		return torchwood.Checkpoint{}, err
+	}
+	if c.Origin == "" || c.Extension != "" || c.String() != text {
+		return torchwood.Checkpoint{}, errors.New("the checkpoint has no origin, has extension lines or is not canonical")
+	}
+	return c, nil
 }
 
 // Origin returns the log's name.
