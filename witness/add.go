@@ -16,6 +16,10 @@ import (
 	"github.com/cairnlog/cairn/witness/state"
 )
 
+// maxText bounds what of a checkpoint is signed, in bytes. All of it is stored
+// for each cosignature, so a log's extension lines must not fill the disk.
+const maxText = 8 << 10
+
 // maxBackoff is what a client is told to wait when the witness cannot sign now.
 const maxBackoff = 5 * time.Second
 
@@ -64,6 +68,8 @@ func (w *Witness) addCheckpoint(ctx context.Context, body []byte) (string, []byt
 		return origin, nil, refuse(http.StatusForbidden, "checking the checkpoint: %v", err)
 	case err != nil:
 		return origin, nil, refuse(http.StatusBadRequest, "reading the checkpoint: %v", err)
+	case len(checkpoint.Checkpoint.String()) > maxText:
+		return origin, nil, refuse(http.StatusBadRequest, "the checkpoint's text is larger than %d bytes", maxText)
 	case request.Old > checkpoint.N:
 		return origin, nil, refuse(http.StatusBadRequest, "old size %d is larger than the checkpoint's, %d", request.Old, checkpoint.N)
 	}

@@ -184,6 +184,7 @@ func specification(log *witnesstest.Log) []addTest {
 		{"old larger than the checkpoint", []int64{6, 9}, request(9, nil, log.Checkpoint(8)), 400, ""},
 		{"trusted and unknown keys", nil, request(0, nil, log.SignTree(log.Tree(6), stranger)), 200, ""},
 		{"no signature at all", nil, request(0, nil, []byte(text(log, 6)+"\n")), 400, ""},
+		{"extension lines without end", nil, request(0, nil, witnesstest.SignText(text(log, 6)+strings.Repeat("more\n", 2000), log.Signer)), 400, ""},
 		{"extension lines", nil, request(0, nil, witnesstest.SignText(text(log, 6)+"more\n", log.Signer)), 200, ""},
 	}
 }

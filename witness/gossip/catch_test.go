@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,18 +155,21 @@ func TestThirdParty(t *testing.T) {
 		log, fork := forkedLog()
 		net := newNetwork(9)
 		other := witnesstest.NewCosigner("other.example/w", "other")
-		posts := 0
+		var posts atomic.Int64
+		var served atomic.Pointer[witnesstest.Log]
+		served.Store(log)
+		var size atomic.Int64
+		size.Store(40)
 		path := "/" + evidence.OriginHash(origin) + "/checkpoint"
-		served := log.Checkpoint(40)
 		net.handlers["other.example"] = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
-				posts++
+				posts.Add(1)
 			}
 			if r.URL.Path != path {
 				http.NotFound(rw, r)
 				return
 			}
-			_, _ = rw.Write(other.Cosign(served, time.Now().Unix()))
+			_, _ = rw.Write(other.Cosign(served.Load().Checkpoint(size.Load()), time.Now().Unix()))
 		})
 		m := cluster(t, net, log, 1, options{change: func(c *gossip.Config) { c.Peers = []string{"http://other.example"} }})[0]
 		run(t, m)
@@ -175,8 +179,8 @@ func TestThirdParty(t *testing.T) {
 		}
 		time.Sleep(3 * interval)
 		synctest.Wait()
-		if posts != 1 {
-			t.Errorf("pushed %d checkpoints to a peer that does not take them, want 1", posts)
+		if posts.Load() != 1 {
+			t.Errorf("pushed %d checkpoints to a peer that does not take them, want 1", posts.Load())
 		}
 		if len(m.evidence(t)) != 0 || len(challenges(t, m)) != 0 {
 			t.Errorf("a fair log and witness: evidence %v, challenges %v", kinds(t, m), challenges(t, m))
@@ -184,7 +188,8 @@ func TestThirdParty(t *testing.T) {
 		if got := metric(t, m, `cairn_witness_peer_requests_total{peer="http://other.example",result="error",what="checkpoint"}`); got != "" {
 			t.Errorf("%s requests failed", got)
 		}
-		served = fork.Checkpoint(60)
+		size.Store(60)
+		served.Store(fork)
 		time.Sleep(oneRound)
 		synctest.Wait()
 		m.checkConvicted(t, log, fork)

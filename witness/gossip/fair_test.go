@@ -26,6 +26,7 @@ const fairRounds = 10_000
 // tiles half of the time. There must be no evidence, no refusal, and in the end
 // no challenge. CAIRN_GOSSIP_SEED repeats the weather of a run.
 func TestFairLog(t *testing.T) {
+	t.Parallel()
 	rounds := fairRounds
 	if testing.Short() {
 		rounds = 500

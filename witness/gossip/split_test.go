@@ -249,8 +249,11 @@ func TestLateTiles(t *testing.T) {
 		members[1].mustAdd(t, log, 40)
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if len(challenges(t, members[0])) != 1 || len(challenges(t, members[1])) != 1 {
-			t.Errorf("sizes 40 and 50 without tiles: %v, %v, want a challenge each", challenges(t, members[0]), challenges(t, members[1]))
+		// Whether size 30 was pushed, or only 50, is a matter of luck.
+		for _, m := range members {
+			if len(challenges(t, m)) == 0 {
+				t.Errorf("%s has no challenge of sizes 40 and 50 without tiles", m.name)
+			}
 		}
 		// A size in common: the chains of both show all.
 		members[0].mustAdd(t, log, 60)

@@ -12,6 +12,7 @@ import (
 // honest peers connected, 3 s if pushes arrive, and else 1.2 times the interval
 // and 3 s.
 func TestDetectionTime(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		sizes [2]int64

@@ -159,7 +159,7 @@ var purePackages = []string{
 	"ledger/leaf",
 	"ledger/policy",
 	"ledger/reason",
-	"ledger/verify",
+	"ledger/verify", "witness/evidence",
 }
 
 // forbidden is what a pure package must not reach, each with everything below.
