@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/tlog"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -79,43 +77,6 @@ func TestPages(t *testing.T) {
 	}
 	if resp.Header.Get("X-Request-Id") == "" {
 		t.Error("a request has no id")
-	}
-}
-
-// TestTiles reads a log of 300 entries by its tiles: what the published tree
-// has is served for good, at every width, and nothing else.
-func TestTiles(t *testing.T) {
-	p := start(t, t.TempDir())
-	c := newCrew(t, p, 2)
-	c.work(t.Context(), t, p, 16, 298)
-	r := newREST(t, p)
-	if err := newRPC(t, p).published(t.Context(), 300); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.history.audit.extend(t.Context(), r); err != nil || c.history.audit.size != 300 {
-		t.Fatalf("the audit read %d entries: %v", c.history.audit.size, err)
-	}
-	for _, at := range []tlog.Tile{
-		{H: 8, L: 0, N: 0, W: 256}, {H: 8, L: 0, N: 0, W: 1}, {H: 8, L: 0, N: 0, W: 255}, {H: 8, L: 0, N: 1, W: 44}, {H: 8, L: 0, N: 1, W: 7}, {H: 8, L: 1, N: 0, W: 1},
-	} {
-		want, err := tlog.ReadTileData(at, c.history.audit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, body := page(t, p, "GET", "/"+torchwood.TilePath(at))
-		if resp.StatusCode != 200 || body != string(want) {
-			t.Errorf("%v: status %d, %d bytes, want those of the tree", at, resp.StatusCode, len(body))
-		}
-	}
-	for _, path := range []string{
-		"0/002", "0/001", "0/001.p/45", "0/001.p/255", "1/000.p/2", "1/000", "2/000.p/1", "7/000.p/1", "8/000", "63/000.p/1", "64/000",
-		"entries/001", "entries/001.p/45", "entries/002.p/1", "entries/x999/999", "0/000.p/0", "0/000.p/256", "0/0", "0/000.p/01",
-		"0/000.p/", "00/000", "-1/000", "0/x000/000", "entries/../0/000", "0/000/", "", "0", "data/000",
-		"..%2f..%2fledger.key", "entries/%2e%2e/%2e%2e/.state/treeState", "entries/000.p/1%00",
-	} {
-		if resp, body := page(t, p, "GET", "/tile/"+path); resp.StatusCode == 200 {
-			t.Errorf("/tile/%s is served: %d bytes", path, len(body))
-		}
 	}
 }
 

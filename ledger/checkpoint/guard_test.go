@@ -126,6 +126,13 @@ func (d *desk) Sign(msg []byte) ([]byte, error) {
 
 func (*desk) Close() error { return nil }
 
+// state returns what is stored, also while a guard is at work.
+func (d *desk) state() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return string(d.text)
+}
+
 func (d *desk) signatures() int {
 	n := 0
 	for _, e := range d.events {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,7 +141,9 @@ func TestPublisherChecksTheLog(t *testing.T) {
 // bench is the witnesses of a press: one, that does as it is told.
 type bench struct {
 	*torchwood.CosignatureSigner
-	arrived   chan struct{}
+	arrived chan struct{}
+
+	mu        sync.Mutex // guards what follows while a publisher runs
 	handshake error
 	cosign    error
 	shown     []int64 // sizes, in handshakes
@@ -158,12 +161,22 @@ func newBench(t *testing.T) *bench {
 	return &bench{CosignatureSigner: s, arrived: make(chan struct{}, 1)}
 }
 
+func (b *bench) do(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+}
+
 func (b *bench) Handshake(_ context.Context, _ []byte, tree tlog.Tree) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.shown = append(b.shown, tree.N)
 	return b.handshake
 }
 
 func (b *bench) Cosign(_ context.Context, signed []byte, tree tlog.Tree) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.cosigned = append(b.cosigned, tree.N)
 	if b.cosign != nil {
 		return nil, b.cosign
@@ -189,6 +202,8 @@ func (b *bench) witnessed(signed []byte) []byte {
 }
 
 func (b *bench) Late(published []byte, _ tlog.Tree) ([]byte, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.late == nil {
 		return nil, false
 	}
@@ -202,7 +217,7 @@ const retry = 500 * time.Millisecond
 func (p *press) configWith(b *bench, warned *int) checkpoint.Config {
 	cfg := p.config()
 	cfg.Witnesses, cfg.Policy, cfg.Retry = b, p.witnessed(), retry
-	cfg.Warn = func(error) { *warned++ }
+	cfg.Warn = func(error) { b.do(func() { *warned++ }) }
 	return cfg
 }
 
@@ -219,36 +234,64 @@ func TestPublisherWaitsForItsWitnesses(t *testing.T) {
 		if latest := pub.Latest(); latest == nil || latest.N != 5 {
 			t.Errorf("without witnesses %v is public, want what was before", latest)
 		}
-		for _, n := range b.shown {
-			if n != 5 {
-				t.Errorf("a tree of size %d was shown, want the one signed last", n)
+		b.do(func() {
+			for _, n := range b.shown {
+				if n != 5 {
+					t.Errorf("a tree of size %d was shown, want the one signed last", n)
+				}
 			}
-		}
-		if n := len(b.shown); n < 10 || n > 12 || warned != n {
-			t.Errorf("%d handshakes and %d warnings in %v, want one each %v", n, warned, 10*retry, retry)
-		}
-		if p.desk.text == nil || !strings.Contains(string(p.desk.text), "\n5\n") {
-			t.Errorf("before the witnesses confirmed it, the state became %q", p.desk.text)
-		}
-		b.handshake, b.cosign = nil, errAlone
+			if n := len(b.shown); n < 10 || n > 12 || warned != n {
+				t.Errorf("%d handshakes and %d warnings in %v, want one each %v", n, warned, 10*retry, retry)
+			}
+			if text := p.state(); !strings.Contains(text, "\n5\n") {
+				t.Errorf("before the witnesses confirmed it, the state became %q", text)
+			}
+			b.handshake, b.cosign = nil, errAlone
+		})
 		time.Sleep(3 * retry)
-		if latest := pub.Latest(); latest.N != 5 || len(b.cosigned) == 0 {
-			t.Errorf("%v is public without cosignatures, after %d requests", latest, len(b.cosigned))
-		}
-		b.cosign = nil
+		b.do(func() {
+			if latest := pub.Latest(); latest.N != 5 || len(b.cosigned) == 0 {
+				t.Errorf("%v is public without cosignatures, after %d requests", latest, len(b.cosigned))
+			}
+			b.cosign = nil
+		})
 		if latest, err := pub.Wait(t.Context(), 7); err != nil || latest.N != 7 {
 			t.Errorf("Wait(7) = %v, %v", latest, err)
 		}
-		shown := len(b.shown)
+		shown := 0
+		b.do(func() { shown = len(b.shown) })
 		p.append(1)
 		pub.Grew()
-		if _, err := pub.Wait(t.Context(), 8); err != nil || len(b.shown) != shown {
-			t.Errorf("after %d more handshakes: %v, want one for the life of a process", len(b.shown)-shown, err)
+		if _, err := pub.Wait(t.Context(), 8); err != nil {
+			t.Error(err)
 		}
+		b.do(func() {
+			if len(b.shown) != shown {
+				t.Errorf("%d more handshakes, want one for the life of a process", len(b.shown)-shown)
+			}
+		})
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
 		p.wantSizes(7, 8)
+	})
+}
+
+// TestPublisherSignsNothingUnconfirmed stops a publisher whose state no witness
+// confirmed: not even its end is a reason to sign.
+func TestPublisherSignsNothingUnconfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, b, warned := signedBefore(t), newBench(t), 0
+		b.handshake = errAlone
+		pub, stop := run(t, p.configWith(b, &warned))
+		pub.Grew()
+		synctest.Wait()
+		if err := stop(); err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+		if !strings.Contains(string(p.text), "\n5\n") || len(b.cosigned) > 0 || pub.Latest() != nil {
+			t.Errorf("state %q, asked for %v, published %v", p.text, b.cosigned, pub.Latest())
+		}
 	})
 }
 
@@ -309,14 +352,16 @@ func TestPublisherAddsWhatComesLate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.late = func(published []byte) []byte { return append(published, "— late.example AAAAAAAA\n"...) }
+		b.do(func() {
+			b.late = func(published []byte) []byte { return append(published, "— late.example AAAAAAAA\n"...) }
+		})
 		b.arrived <- struct{}{}
 		second, err := pub.After(t.Context(), first)
 		if err != nil || second.Tree != first.Tree || !strings.Contains(string(second.Signed), "late.example") {
 			t.Errorf("After = %v, %v, want the same tree with one more signature", second, err)
 		}
 		// What comes late satisfies the policy as much as what came in time.
-		b.late = func([]byte) []byte { return p.note(p.log, 7) }
+		b.do(func() { b.late = func([]byte) []byte { return p.note(p.log, 7) } })
 		b.arrived <- struct{}{}
 		synctest.Wait()
 		if err := stop(); err == nil || pub.Latest() != second {
