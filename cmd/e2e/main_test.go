@@ -15,10 +15,13 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"k8s.io/klog/v2"
 )
 
 // binary is the cairn-ledger that TestMain built.
@@ -38,6 +41,9 @@ func buildAndRun(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	// Tessera's checker reports each of its steps through klog.
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
 	binary = filepath.Join(dir, "cairn-ledger")
 	build := exec.Command("go", "build", "-o", binary, "github.com/cairnlog/cairn/cmd/cairn-ledger")
 	if out, err := build.CombinedOutput(); err != nil {
