@@ -178,6 +178,7 @@ func (t *Tessera) checkpointPath() string {
 // Close implements Log. It must be called after the last answer of Append.
 func (t *Tessera) Close() error {
 	defer t.cancel()
+	defer func() { _ = t.state.Close() }() // it was only synced
 	// Tessera would wait for a checkpoint of all that was appended. With too few
 	// witnesses there is none to come, and what Append answered is in the tree.
 	ctx, cancel := context.WithCancel(context.Background())
