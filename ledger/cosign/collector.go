@@ -15,6 +15,7 @@
 package cosign
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,9 +66,9 @@ var _ checkpoint.Witnesses = (*Collector)(nil)
 
 // New returns a Collector; Run makes its workers work.
 func New(cfg Config) *Collector {
-	setDefault(&cfg.RequestTimeout, 3*time.Second)
-	setDefault(&cfg.CollectTimeout, 5*time.Second)
-	setDefault(&cfg.Pause, 250*time.Millisecond)
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 3*time.Second)
+	cfg.CollectTimeout = cmp.Or(cfg.CollectTimeout, 5*time.Second)
+	cfg.Pause = cmp.Or(cfg.Pause, 250*time.Millisecond)
 	c := &Collector{cfg: cfg, client: newHTTPClient(), arrived: make(chan struct{}, 1), tree: tlog.Tree{N: unknownSize}}
 	for _, w := range cfg.Policy.Witnesses() {
 		if w.URL != "" {
@@ -81,12 +82,6 @@ func New(cfg Config) *Collector {
 		}
 	}
 	return c
-}
-
-func setDefault(d *time.Duration, value time.Duration) {
-	if *d == 0 {
-		*d = value
-	}
 }
 
 // Run runs the workers until ctx is done.

@@ -37,13 +37,12 @@ import (
 
 // Bounds of the work under way.
 const (
-	maxQueued     = 16384             // submissions waiting for a batch
-	maxBytes      = 256 << 20         // bytes of attestations under way
-	maxBatch      = 1024              // submissions in one transaction
-	maxBatchBytes = 16 << 20          // bytes in one transaction
-	retryOverload = 2 * time.Second   // advice to a refused submitter
-	followBatch   = 16 * maxFollowing // entries indexed in one transaction
-	maxFollowing  = engine.TileWidth
+	maxQueued     = 16384                 // submissions waiting for a batch
+	maxBytes      = 256 << 20             // bytes of attestations under way
+	maxBatch      = 1024                  // submissions in one transaction
+	maxBatchBytes = 16 << 20              // bytes in one transaction
+	retryOverload = 2 * time.Second       // advice to a refused submitter
+	followBatch   = 16 * engine.TileWidth // entries indexed in one transaction
 )
 
 // Config is what an Intake works with.

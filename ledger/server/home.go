@@ -2,7 +2,6 @@ package server
 
 import (
 	_ "embed"
-	"html/template"
 	"log/slog"
 	"net/http"
 
@@ -20,16 +19,10 @@ type home struct {
 }
 
 func (s *Server) serveHome(w http.ResponseWriter, r *http.Request) {
-	page, err := template.New("home").Parse(homeHTML)
-	if err != nil {
-		s.cfg.Logger.ErrorContext(r.Context(), "parsing the front page", slog.Any("err", err))
-		http.Error(w, "the page could not be made", http.StatusInternalServerError)
-		return
-	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	w.Header().Set("Cache-Control", cacheNever)
-	if err := page.Execute(w, home{VKey: s.cfg.VKey, Latest: s.cfg.Publisher.Latest(), Ready: s.ready()}); err != nil {
+	if err := s.home.Execute(w, home{VKey: s.cfg.VKey, Latest: s.cfg.Publisher.Latest(), Ready: s.ready()}); err != nil {
 		s.cfg.Logger.DebugContext(r.Context(), "writing the front page", slog.Any("err", err))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
@@ -43,6 +44,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	gateway *gateway
+	home    *template.Template
 	http    *http.Server
 	closing chan struct{}
 }
@@ -65,6 +67,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	var err error
 	if s.gateway, err = newGateway(ctx, svc, in); err != nil {
 		return nil, err
+	}
+	if s.home, err = template.New("home").Parse(homeHTML); err != nil {
+		return nil, fmt.Errorf("parsing the front page: %w", err)
 	}
 	s.http = &http.Server{
 		Handler:           s.routes(reg),
