@@ -47,16 +47,17 @@ func (in *Intake) Follow(ctx context.Context, size uint64) error {
 }
 
 func (in *Intake) index(ctx context.Context, batch []store.Entry) error {
-	if err := in.cfg.Index.Add(ctx, batch); err != nil {
-		return err
-	}
 	done := make([][32]byte, 0, len(batch))
 	for i := range batch {
-		e := &batch[i]
-		if err := in.ring.apply(e); err != nil {
+		// Before the index shows the entry: whoever finds a key there may submit
+		// with it at once.
+		if err := in.ring.apply(&batch[i]); err != nil {
 			return err
 		}
-		done = append(done, e.Leaf.Identity())
+		done = append(done, batch[i].Leaf.Identity())
+	}
+	if err := in.cfg.Index.Add(ctx, batch); err != nil {
+		return err
 	}
 	in.forget(done...)
 	return nil
