@@ -10,12 +10,13 @@ import (
 	packageurl "github.com/package-url/packageurl-go"
 	"github.com/spf13/cobra"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
 func (a *app) newAttest() *cobra.Command {
-	return newGroup(&cobra.Command{
+	return cmdline.NewGroup(&cobra.Command{
 		Use:   "attest",
 		Short: "Make a signed attestation",
 		Long: `Attest makes a signed attestation, a DSSE envelope over an in-toto Statement, and
@@ -93,7 +94,7 @@ func canonicalURI(s string) (string, error) {
 func setRole(d *attest.ResourceDescriptor, role string) error {
 	roles := []string{"source", "toolchain", "library", "seed"}
 	if !slices.Contains(roles, role) {
-		return fmt.Errorf("unknown role %q: want %s", role, orList(roles))
+		return fmt.Errorf("unknown role %q: want %s", role, cmdline.OrList(roles))
 	}
 	d.Annotations = map[string]any{"role": role}
 	return nil
@@ -147,7 +148,7 @@ func setPurl(d *attest.ResourceDescriptor, purl string) error {
 	}
 	alg, hex, _ := strings.Cut(string(digest), ":")
 	if have, ok := d.Digest[alg]; ok && have != hex {
-		return usagef("", "the package URL is of %s, but the subject is %s:%s", digest, alg, have)
+		return cmdline.Usagef("", "the package URL is of %s, but the subject is %s:%s", digest, alg, have)
 	}
 	if d.Digest == nil {
 		d.Digest = make(map[string]string)
@@ -181,9 +182,9 @@ func describe(arg string, algorithms ...string) (attest.ResourceDescriptor, erro
 			return d, err
 		}
 		if len(d.Digest) == 0 {
-			return d, usagef("write it as pkg:…@sha256:<hex>, or name the file", "the package URL %s has no digest", n.purl)
+			return d, cmdline.Usagef("write it as pkg:…@sha256:<hex>, or name the file", "the package URL %s has no digest", n.purl)
 		}
 		return d, nil
 	}
-	return attest.ResourceDescriptor{}, usagef("give a file, or sha256:<hex>", "%q names no artifact", arg)
+	return attest.ResourceDescriptor{}, cmdline.Usagef("give a file, or sha256:<hex>", "%q names no artifact", arg)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 )
 
@@ -49,12 +50,12 @@ image that is built from, and the seed, each with a digest and its role.`,
 }
 
 func (a *app) attestBuild(files []string, f *buildFlags) error {
-	signer, err := readKey(f.key)
+	signer, err := cmdline.ReadKey(f.key)
 	if err != nil {
 		return err
 	}
 	if f.builderID == "" {
-		return usagef("give --builder-id URI, such as https://ci.example/2", "no builder is named")
+		return cmdline.Usagef("give --builder-id URI, such as https://ci.example/2", "no builder is named")
 	}
 	subjects, err := f.subjectList(files)
 	if err != nil {
@@ -67,10 +68,10 @@ func (a *app) attestBuild(files []string, f *buildFlags) error {
 	for _, m := range f.materials {
 		d, err := parseDescriptor(m)
 		if err != nil {
-			return usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s: %w", m, err)
+			return cmdline.Usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s: %w", m, err)
 		}
 		if len(d.Digest) == 0 {
-			return usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s has no digest", m)
+			return cmdline.Usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s has no digest", m)
 		}
 		predicate.BuildDefinition.ResolvedDependencies = append(predicate.BuildDefinition.ResolvedDependencies, d)
 	}
@@ -98,21 +99,21 @@ func (f *buildFlags) subjectList(files []string) ([]attest.ResourceDescriptor, e
 	for _, s := range f.subjects {
 		d, err := parseDescriptor(s)
 		if err != nil {
-			return nil, usagef("write it as name=…,digest=sha256:…", "--subject %s: %w", s, err)
+			return nil, cmdline.Usagef("write it as name=…,digest=sha256:…", "--subject %s: %w", s, err)
 		}
 		if d.Annotations != nil {
-			return nil, usagef("", "--subject %s: only a material has a role", s)
+			return nil, cmdline.Usagef("", "--subject %s: only a material has a role", s)
 		}
 		list = append(list, d)
 	}
 	if f.purl == "" {
 		if len(list) == 0 {
-			return nil, usagef("name its file, or give --subject name=…,digest=sha256:…", "no artifact is named")
+			return nil, cmdline.Usagef("name its file, or give --subject name=…,digest=sha256:…", "no artifact is named")
 		}
 		return list, nil
 	}
 	if len(list) > 1 {
-		return nil, usagef("give each its own: --subject name=…,digest=…,uri=PURL", "--purl is of one artifact, and %d are named", len(list))
+		return nil, cmdline.Usagef("give each its own: --subject name=…,digest=…,uri=PURL", "--purl is of one artifact, and %d are named", len(list))
 	}
 	if len(list) == 0 {
 		list = []attest.ResourceDescriptor{{}}
@@ -121,7 +122,7 @@ func (f *buildFlags) subjectList(files []string) ([]attest.ResourceDescriptor, e
 		return nil, fmt.Errorf("--purl: %w", err)
 	}
 	if len(list[0].Digest) == 0 {
-		return nil, usagef("name the file, or write the purl as pkg:…@sha256:<hex>", "nothing gives the digest of %s", f.purl)
+		return nil, cmdline.Usagef("name the file, or write the purl as pkg:…@sha256:<hex>", "nothing gives the digest of %s", f.purl)
 	}
 	return list, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -45,7 +46,7 @@ otherwise: they become public.`,
   cairn attest reproduction --of pkg:oci/core-go@sha256:9f2c… --output sha256:77aa… \
       --key alice.key --rebuilder-id https://alice.example/ci
   cairn attest reproduction --of hello.deb --result BUILD_FAILED --key alice.key --rebuilder-id https://alice.example/ci`,
-		Args: takes(0, 0),
+		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(context.Context, []string) error { return a.attestReproduction(&f) }),
 	}
 	fl := cmd.Flags()
@@ -53,8 +54,8 @@ otherwise: they become public.`,
 	fl.StringVar(&f.of, "of", "", "the distributed artifact: its `FILE`, digest, or purl with a digest")
 	fl.StringVar(&f.output, "output", "", "what the rebuild gave: a `FILE` or digest")
 	fl.StringVar(&f.purl, "purl", "", "package URL `PURL` of the distributed artifact")
-	optionVar(cmd, &f.result, "result", "the result, where the digests do not give it:", results()...)
-	optionVar(cmd, &f.obtained, "obtained", "how the output was had (default BUILT if there is one):", string(attest.Built), string(attest.Substituted))
+	cmdline.OptionVar(cmd, &f.result, "result", "the result, where the digests do not give it:", results()...)
+	cmdline.OptionVar(cmd, &f.obtained, "obtained", "how the output was had (default BUILT if there is one):", string(attest.Built), string(attest.Substituted))
 	fl.StringVar(&f.equivalence, "equivalence", "", "the `METHOD` by which an EQUIVALENT output equals the artifact")
 	fl.StringVar(&f.key, "key", "", "sign with the private key in `FILE`")
 	fl.StringVar(&f.rebuilderID, "rebuilder-id", "", "`URI` of what rebuilt it")
@@ -66,15 +67,15 @@ otherwise: they become public.`,
 }
 
 func (a *app) attestReproduction(f *reproductionFlags) error {
-	signer, err := readKey(f.key)
+	signer, err := cmdline.ReadKey(f.key)
 	if err != nil {
 		return err
 	}
 	switch {
 	case f.rebuilderID == "":
-		return usagef("give --rebuilder-id URI, such as https://alice.example/ci", "no rebuilder is named")
+		return cmdline.Usagef("give --rebuilder-id URI, such as https://alice.example/ci", "no rebuilder is named")
 	case f.of == "":
-		return usagef("give --of FILE, or --of sha256:<hex>", "the distributed artifact is not named")
+		return cmdline.Usagef("give --of FILE, or --of sha256:<hex>", "the distributed artifact is not named")
 	}
 	subject, err := describe(f.of, f.algorithms()...)
 	if err != nil {
@@ -100,7 +101,7 @@ func (a *app) attestReproduction(f *reproductionFlags) error {
 	if err != nil {
 		return err
 	}
-	a.note("the result is %s", r.Result)
+	a.Note("the result is %s", r.Result)
 	return a.envelope(finished(raw), f.out, r.Result)
 }
 
@@ -115,11 +116,11 @@ func (f *reproductionFlags) predicate(subject *attest.ResourceDescriptor) (*atte
 		r.Equivalence = &attest.Equivalence{Method: f.equivalence}
 	}
 	if (r.Equivalence != nil) != (r.Result == leaf.Equivalent) {
-		return nil, usagef("give --result EQUIVALENT together with --equivalence METHOD", "an equivalence and the result EQUIVALENT belong together")
+		return nil, cmdline.Usagef("give --result EQUIVALENT together with --equivalence METHOD", "an equivalence and the result EQUIVALENT belong together")
 	}
 	if f.output == "" {
 		if r.Result != leaf.BuildFailed && r.Result != leaf.Inconclusive {
-			return nil, usagef("give --output FILE, or --result BUILD_FAILED or INCONCLUSIVE", "what the rebuild gave is not named")
+			return nil, cmdline.Usagef("give --output FILE, or --result BUILD_FAILED or INCONCLUSIVE", "what the rebuild gave is not named")
 		}
 		return r, nil
 	}
@@ -140,7 +141,7 @@ func (f *reproductionFlags) predicate(subject *attest.ResourceDescriptor) (*atte
 	case r.Result == "":
 		r.Result = computed
 	case !agrees:
-		return nil, usagef("leave out --result", "the result is not %s: by their digests, artifact and output are %s", r.Result, computed)
+		return nil, cmdline.Usagef("leave out --result", "the result is not %s: by their digests, artifact and output are %s", r.Result, computed)
 	}
 	return r, nil
 }
@@ -170,7 +171,7 @@ func compare(subject, output map[string]string) (leaf.Result, error) {
 		}
 	}
 	if result == leaf.NoResult {
-		return "", usagef("name both by sha256, or name the files", "artifact and output are named by digests of different kinds")
+		return "", cmdline.Usagef("name both by sha256, or name the files", "artifact and output are named by digests of different kinds")
 	}
 	return result, nil
 }
@@ -185,7 +186,7 @@ func (f *reproductionFlags) environmentOf(readFile func(string) ([]byte, error))
 	for _, e := range f.environment {
 		k, v, ok := strings.Cut(e, "=")
 		if !ok || k == "" {
-			return nil, usagef("write it as NAME=VALUE", "--env %q is not of the form NAME=VALUE", e)
+			return nil, cmdline.Usagef("write it as NAME=VALUE", "--env %q is not of the form NAME=VALUE", e)
 		}
 		env[k] = v
 		if v == "" {

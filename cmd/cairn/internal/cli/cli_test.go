@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairnlog/cairn/cmd/cairn/internal/cli"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client/clienttest"
 )
@@ -147,7 +148,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 				t.Errorf("%s has %d examples, want 2 at least", path, n)
 			}
 			var b strings.Builder
-			cli.WriteHelp(&b, c)
+			cmdline.WriteHelp(&b, c)
 			if !strings.HasSuffix(b.String(), c.Example+"\n") {
 				t.Errorf("%s: the help does not end with the examples:\n%s", path, b.String())
 			}

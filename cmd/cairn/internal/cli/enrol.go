@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -21,14 +22,14 @@ a claim: the policy of whoever verifies decides what to believe.`,
 		Example: `  cairn enrol --key alice.key --operator https://alice.example
   cairn enrol --key ci.key --operator https://builder.example --url https://builder.example/keys
   cairn enrol --key alice.key --operator https://alice.example --dry-run`,
-		Args: takes(0, 0),
+		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			signer, err := readKey(key)
+			signer, err := cmdline.ReadKey(key)
 			if err != nil {
 				return err
 			}
 			if operator == "" {
-				return usagef("give --operator URI, such as https://alice.example", "no operator is named")
+				return cmdline.Usagef("give --operator URI, such as https://alice.example", "no operator is named")
 			}
 			raw, err := attest.Enrol(signer, operator, url)
 			if err != nil {
@@ -56,9 +57,9 @@ func (a *app) newRevoke() *cobra.Command {
 it signed before stays valid at its time. It cannot be taken back.`,
 		Example: `  cairn revoke --key alice.key --reason "laptop stolen"
   cairn revoke --key alice.key --dry-run > revocation.json   # to keep in a safe place`,
-		Args: takes(0, 0),
+		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			signer, err := readKey(key)
+			signer, err := cmdline.ReadKey(key)
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 

@@ -8,13 +8,14 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/witness/evidence"
 )
 
 func (a *app) newEvidence() *cobra.Command {
-	return newGroup(&cobra.Command{
+	return cmdline.NewGroup(&cobra.Command{
 		Use:   "evidence",
 		Short: "Check what convicts a log or a witness",
 		Long: `An evidence is a file with two signed checkpoints that cannot both be true, and
@@ -39,7 +40,7 @@ have the keys of the accused.`,
 		Example: `  cairn evidence verify fork.evidence --policy trusted.policy
   cairn evidence verify fork.evidence --policy trusted.policy -o json
   cairn evidence verify old.evidence --policy trusted.policy --key ledger.example+1c37d26c+AR/KO…`,
-		Args: takes(1, 1),
+		Args: cmdline.Takes(1, 1),
 		RunE: a.run(func(_ context.Context, args []string) error { return a.verifyEvidence(args[0], keys) }),
 	}
 	cmd.Flags().StringArrayVar(&keys, "key", nil, "an older key of a log as `VKEY`, which evidence may be signed with; repeatable")
@@ -61,7 +62,7 @@ type evidenceAnswer struct {
 
 func (a *app) verifyEvidence(path string, older []string) error {
 	if a.policy == "" {
-		return usagef("give --policy FILE, or set CAIRN_POLICY; it names the log and the witnesses", "no policy says whose keys to believe")
+		return cmdline.Usagef("give --policy FILE, or set CAIRN_POLICY; it names the log and the witnesses", "no policy says whose keys to believe")
 	}
 	p, err := readPolicy(a.policy)
 	if err != nil {
@@ -77,17 +78,17 @@ func (a *app) verifyEvidence(path string, older []string) error {
 	for _, vkey := range older {
 		v, err := note.NewVerifier(vkey)
 		if err != nil {
-			return usagef("a log's key is NAME+HASH+BASE64, as in the policy's log lines", "parsing --key %q: %w", vkey, err)
+			return cmdline.Usagef("a log's key is NAME+HASH+BASE64, as in the policy's log lines", "parsing --key %q: %w", vkey, err)
 		}
 		keys.Logs = append(keys.Logs, v)
 	}
-	text, err := readSmall("evidence", path)
+	text, err := cmdline.ReadSmall("evidence", path)
 	if err != nil {
 		return err
 	}
 	e, err := evidence.Parse(text)
 	if err != nil {
-		return unreadable("reading evidence "+path, err)
+		return cmdline.Unreadable("reading evidence "+path, err)
 	}
 	verdict := e.Verify(keys)
 	hash := e.Hash()
@@ -96,8 +97,8 @@ func (a *app) verifyEvidence(path string, older []string) error {
 		Kind: string(e.Kind), Origin: e.Origin, Hash: "sha256:" + hex.EncodeToString(hash[:]),
 		Sentences: verdict.Sentences, proven: verdict.Result == evidence.Proven,
 	}
-	a.answer(v, func(p term.Printer) { v.text(p, a.ascii()) })
-	return &silent{evidenceExit(verdict.Result)}
+	a.Answer(v, func(p term.Printer) { v.text(p, a.ascii()) })
+	return &cmdline.Silent{Exit: evidenceExit(verdict.Result)}
 }
 
 // evidenceExit is never 0: no evidence says that all is well.

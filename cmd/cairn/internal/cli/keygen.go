@@ -9,7 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -35,13 +36,13 @@ The key counts for nothing until it is in the log: see cairn enrol.`,
 		Example: `  cairn keygen -o alice.key
   cairn keygen --type p256 -o ci.key
   openssl pkey -in alice.key -pubout -outform DER | sha256sum   # the same fingerprint`,
-		Args: takes(0, 0),
+		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(context.Context, []string) error { return a.keygen(kind, out) }),
 	}
-	a.choiceVar(cmd, cmd.Flags(), &kind, "type", "", "kind of key:", "ed25519", "p256")
+	cmdline.ChoiceVar(cmd, cmd.Flags(), &kind, "type", "", "kind of key:", "ed25519", "p256")
 	// This hides the global -o, whose words it takes too: whoever asks for a key
 	// expects -o to name its file.
-	cmd.Flags().VarP(&formatOrFile{&a.format, &out}, "format", "o", "write the private key to `FILE`, and the public key to FILE.pub;\n\"text\" and \"json\" say how to answer instead")
+	cmd.Flags().VarP(&formatOrFile{&a.Format, &out}, "format", "o", "write the private key to `FILE`, and the public key to FILE.pub;\n\"text\" and \"json\" say how to answer instead")
 	cmd.Flags().StringVarP(&out, "out", "O", "", "the same, for any `FILE` name")
 	return cmd
 }
@@ -66,7 +67,7 @@ func (v *formatOrFile) Set(s string) error {
 
 func (a *app) keygen(kind, path string) error {
 	if path == "" {
-		return usagef("run `cairn keygen -o FILE`", "no file is named for the key")
+		return cmdline.Usagef("run `cairn keygen -o FILE`", "no file is named for the key")
 	}
 	generate := attest.GenerateEd25519
 	if kind == "p256" {
@@ -89,7 +90,7 @@ func (a *app) keygen(kind, path string) error {
 		PrivateKey:  path,
 		PublicKey:   path + ".pub",
 	}
-	a.answer(v, func(p term.Printer) { p.Printf("%s\n", v.Fingerprint) })
+	a.Answer(v, func(p term.Printer) { p.Printf("%s\n", v.Fingerprint) })
 	return nil
 }
 
@@ -97,30 +98,30 @@ func (a *app) keygen(kind, path string) error {
 func writeNew(path string, b []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return usagef("choose another name, or move that file away", "%s exists, and keys are not overwritten", path)
+		return cmdline.Usagef("choose another name, or move that file away", "%s exists, and keys are not overwritten", path)
 	}
 	if err != nil {
-		return unwritable("creating "+path, pathCause(err))
+		return cmdline.Unwritable("creating "+path, cmdline.PathCause(err))
 	}
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return unwritable("writing "+path, errors.Join(pathCause(err), os.Remove(path)))
+		return cmdline.Unwritable("writing "+path, errors.Join(cmdline.PathCause(err), os.Remove(path)))
 	}
 	return nil
 }
 
 // publicKeyArgument reads a public key for --key flags: a .pub file's.
 func publicKeyArgument(path string) (*attest.PublicKey, error) {
-	b, err := readSmall("public key", path)
+	b, err := cmdline.ReadSmall("public key", path)
 	if err != nil {
 		return nil, err
 	}
 	k, err := attest.ParsePublicKey(b)
 	if err != nil {
-		return nil, doing(fmt.Sprintf("reading public key %s", path), err)
+		return nil, cmdline.Doing(fmt.Sprintf("reading public key %s", path), err)
 	}
 	return k, nil
 }

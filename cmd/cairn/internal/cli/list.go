@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -36,7 +37,7 @@ The exit code is 3 if there is none.`,
   cairn list pkg:oci/core-go
   cairn list --key alice.key.pub
   cairn list --digest sha256:9f2c… -o json`,
-		Args: takes(0, 1),
+		Args: cmdline.Takes(0, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			q, err := parseListFlags(digest, purl, key, args)
 			if err != nil {
@@ -72,7 +73,7 @@ func parseListFlags(digest, purl, key string, args []string) (listQuery, error) 
 	}
 	switch {
 	case len(given) > 1:
-		return listQuery{}, usagef("give one", "%d things are named to list", len(given))
+		return listQuery{}, cmdline.Usagef("give one", "%d things are named to list", len(given))
 	case len(given) == 0:
 		return listQuery{}, nil
 	}
@@ -84,7 +85,7 @@ func parseListFlags(digest, purl, key string, args []string) (listQuery, error) 
 	if err != nil {
 		return q, err
 	}
-	wrong := func(what string) error { return usagef("", "%q names no %s", given[0], what) }
+	wrong := func(what string) error { return cmdline.Usagef("", "%q names no %s", given[0], what) }
 	switch {
 	case digest != "":
 		if q.digestOrKey != "" {
@@ -127,11 +128,11 @@ func listed(n name) (listQuery, error) {
 		case publicKeyFile:
 			return listQuery{key: f.key.Fingerprint}, nil
 		case attestationFile:
-			return listQuery{}, usagef("run `cairn show` for its entry", "%s is an attestation", n.path)
+			return listQuery{}, cmdline.Usagef("run `cairn show` for its entry", "%s is an attestation", n.path)
 		}
 		return listQuery{digest: f.sha256Digest()}, nil
 	}
-	return listQuery{}, usagef("run `cairn show` for one entry", "an index names one entry")
+	return listQuery{}, cmdline.Usagef("run `cairn show` for one entry", "an index names one entry")
 }
 
 // listAnswer is the JSON of cairn list.
@@ -153,7 +154,7 @@ type listAnswer struct {
 
 func (a *app) list(ctx context.Context, q listQuery, limit int) error {
 	if limit < 0 {
-		return usagef("", "--limit %d is negative", limit)
+		return cmdline.Usagef("", "--limit %d is negative", limit)
 	}
 	o, err := a.connect()
 	if err != nil {
@@ -168,21 +169,21 @@ func (a *app) list(ctx context.Context, q listQuery, limit int) error {
 		Schema: "cairn/list/v1", Digest: q.digest, Name: q.name, Key: q.key,
 		Entries: []*entryView{}, SignatureChecked: o.policy != nil,
 	}
-	text := a.printer(a.io.Out)
-	if a.format == "text" {
+	text := a.Printer(a.Out)
+	if a.Format == "text" {
 		v.headText(text)
 	}
 	err = o.pages(ctx, v, limit, func(e *entryView) {
-		if a.format == "text" {
+		if a.Format == "text" {
 			e.line(text)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	a.answer(v, v.footText)
+	a.Answer(v, v.footText)
 	if len(v.Entries) == 0 {
-		return &silent{lookup(nothingFound).Exit}
+		return &cmdline.Silent{Exit: cmdline.Lookup(cmdline.NothingFound).Exit}
 	}
 	return nil
 }

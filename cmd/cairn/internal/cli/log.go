@@ -6,13 +6,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 func (a *app) newLog() *cobra.Command {
-	return newGroup(&cobra.Command{
+	return cmdline.NewGroup(&cobra.Command{
 		Use:   "log",
 		Short: "Read the log itself, and hold it to its past",
 		Long:  `Log reads the Merkle log under the attestations: checkpoints, entries and proofs.`,
@@ -36,7 +37,7 @@ func (a *app) newLogCheckpoint() *cobra.Command {
 the log to what it said: see cairn log consistency.`,
 		Example: `  cairn log checkpoint > last.checkpoint
   cairn log checkpoint -o json`,
-		Args: takes(0, 0),
+		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			o, err := a.connect()
 			if err != nil {
@@ -50,7 +51,7 @@ the log to what it said: see cairn log consistency.`,
 				return err
 			}
 			v := checkpointAnswer{"cairn/checkpoint/v1", o.viewCheckpoint(signed, c)}
-			a.answer(v, func(p term.Printer) { p.Printf("%s", term.Painted(signed)) })
+			a.Answer(v, func(p term.Printer) { p.Printf("%s", term.Painted(signed)) })
 			return nil
 		}),
 	}
@@ -80,14 +81,14 @@ func (a *app) newLogEntry() *cobra.Command {
 The log's leaf hash is RFC 6962's over exactly these bytes.`,
 		Example: `  cairn log entry 7
   cairn log entry log.example/2026#7 -o json`,
-		Args: takes(1, 1),
+		Args: cmdline.Takes(1, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			o, e, err := a.namedEntry(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			v := entryAnswer{"cairn/entry/v1", viewEntry(o.origin, e.index, e.text, e.leaf), o.viewCheckpoint(e.signed, e.checkpoint)}
-			a.answer(v, func(p term.Printer) { p.Printf("%s", term.Painted(e.text)) })
+			a.Answer(v, func(p term.Printer) { p.Printf("%s", term.Painted(e.text)) })
 			return nil
 		}),
 	}
@@ -100,7 +101,7 @@ func (a *app) namedEntry(ctx context.Context, arg string) (*online, *proven, err
 		return nil, nil, err
 	}
 	if n.kind != byIndex {
-		return nil, nil, usagef("give an index, such as 7; `cairn show` takes other names", "%q names no entry", arg)
+		return nil, nil, cmdline.Usagef("give an index, such as 7; `cairn show` takes other names", "%q names no entry", arg)
 	}
 	o, err := a.connect()
 	if err != nil {
@@ -130,7 +131,7 @@ func (a *app) newLogProve() *cobra.Command {
 the proof as a C2SP tlog-proof, with which it can be verified offline.`,
 		Example: `  cairn log prove 7 > hello.tlog-proof
   cairn log prove log.example/2026#7 -o json`,
-		Args: takes(1, 1),
+		Args: cmdline.Takes(1, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			o, e, err := a.namedEntry(ctx, args[0])
 			if err != nil {
@@ -145,10 +146,10 @@ func (a *app) prove(ctx context.Context, o *online, e *proven) error {
 	h, err := o.attestation(ctx, e.leaf.Envelope)
 	switch {
 	case isNotFound(err, reason.AttestationNotFound):
-		a.note("the ledger does not hold the attestation: the proof brings no keys")
+		a.Note("the ledger does not hold the attestation: the proof brings no keys")
 		h = &held{}
 	case err != nil:
-		return doing("getting the entry's keys", err)
+		return cmdline.Doing("getting the entry's keys", err)
 	default:
 		if err := holds(e, h); err != nil {
 			return err
@@ -168,6 +169,6 @@ func (a *app) prove(ctx context.Context, o *online, e *proven) error {
 	for _, hash := range e.path {
 		v.Path = append(v.Path, base64.StdEncoding.EncodeToString(hash))
 	}
-	a.answer(v, func(p term.Printer) { p.Printf("%s", term.Painted(v.Proof)) })
+	a.Answer(v, func(p term.Printer) { p.Printf("%s", term.Painted(v.Proof)) })
 	return nil
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/client"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -27,7 +28,7 @@ The exit code is 5 if the log shrank, or does not extend what was kept.`,
 		Example: `  cairn log checkpoint > last.checkpoint     # today
   cairn log consistency last.checkpoint      # tomorrow
   cairn log consistency 10 20`,
-		Args: takes(1, 2),
+		Args: cmdline.Takes(1, 2),
 		RunE: a.run(a.consistency),
 	}
 }
@@ -82,7 +83,7 @@ func (a *app) consistency(ctx context.Context, args []string) error {
 	}
 	from, to := trees[0], trees[1]
 	if from.N > to.N {
-		return usagef("give the smaller one first", "FROM is of size %d, TO of size %d", from.N, to.N)
+		return cmdline.Usagef("give the smaller one first", "FROM is of size %d, TO of size %d", from.N, to.N)
 	}
 	if err := o.extends(ctx, from.Tree, to.Tree); err != nil {
 		return err
@@ -91,7 +92,7 @@ func (a *app) consistency(ctx context.Context, args []string) error {
 		return err
 	}
 	v := consistencyAnswer{"cairn/consistency/v1", true, from.view(), to.view(), o.viewCheckpoint(signed, latest)}
-	a.answer(v, func(p term.Printer) {
+	a.Answer(v, func(p term.Printer) {
 		p.Printf("%s: size %d extends size %d of %s\n", p.Paint(term.Good, "consistent"), to.N, from.N, o.origin)
 	})
 	return nil
@@ -106,9 +107,9 @@ func parseTree(arg string) (any, error) {
 	case n.kind == byIndex && n.origin == "":
 		return n.index, nil
 	case n.kind != byFile:
-		return nil, usagef("give a size, or a file that `cairn log checkpoint` wrote", "%q names no tree", arg)
+		return nil, cmdline.Usagef("give a size, or a file that `cairn log checkpoint` wrote", "%q names no tree", arg)
 	}
-	b, err := readSmall("checkpoint", n.path)
+	b, err := cmdline.ReadSmall("checkpoint", n.path)
 	return string(b), err
 }
 
@@ -121,10 +122,10 @@ func (o *online) tree(ctx context.Context, end any, latest tlog.Tree) (tree, err
 	}
 	c, err := client.VerifyCheckpoint(end.(string), o.policy)
 	if err != nil {
-		return tree{}, usagef("give a file that `cairn log checkpoint` wrote, and the policy for its log", "the kept checkpoint: %w", err)
+		return tree{}, cmdline.Usagef("give a file that `cairn log checkpoint` wrote, and the policy for its log", "the kept checkpoint: %w", err)
 	}
 	if c.Origin != o.origin {
-		return tree{}, usagef("give --ledger URL of that log", "the kept checkpoint is of log %q, and the ledger at %s serves %q", c.Origin, o.URL(), o.origin)
+		return tree{}, cmdline.Usagef("give --ledger URL of that log", "the kept checkpoint is of log %q, and the ledger at %s serves %q", c.Origin, o.URL(), o.origin)
 	}
 	if c.N > latest.N {
 		return tree{}, shrank(c, latest)
@@ -143,7 +144,7 @@ func (o *online) treeAt(ctx context.Context, size int64, latest tlog.Tree) (tlog
 	case size == latest.N:
 		return latest, nil
 	case size > latest.N:
-		return tlog.Tree{}, usagef("give a size that is published: `cairn log checkpoint` says", "size %d is beyond the latest checkpoint's, %d", size, latest.N)
+		return tlog.Tree{}, cmdline.Usagef("give a size that is published: `cairn log checkpoint` says", "size %d is beyond the latest checkpoint's, %d", size, latest.N)
 	case size == 0:
 		return client.RootAt(0, nil, nil)
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -43,26 +44,26 @@ type name struct {
 func parseName(s string) (name, error) {
 	switch {
 	case s == "":
-		return name{}, usagef("see `cairn help names`", "an argument is empty")
+		return name{}, cmdline.Usagef("see `cairn help names`", "an argument is empty")
 	case strings.HasPrefix(s, "./"), strings.HasPrefix(s, "../"), strings.HasPrefix(s, "/"):
 		return name{kind: byFile, path: s}, nil
 	case strings.HasPrefix(s, "sha256:"), strings.HasPrefix(s, "sha512:"):
 		d, err := leaf.ParseDigest(s)
 		if err != nil {
-			return name{}, usagef("", "%w", err)
+			return name{}, cmdline.Usagef("", "%w", err)
 		}
 		return name{kind: byDigest, digest: d}, nil
 	case strings.HasPrefix(s, "openpgp:"):
 		f := leaf.Fingerprint(s)
 		if !f.Valid() {
-			return name{}, usagef("", "invalid fingerprint %q: want openpgp:<40 or 64 hex>, in lower case", s)
+			return name{}, cmdline.Usagef("", "invalid fingerprint %q: want openpgp:<40 or 64 hex>, in lower case", s)
 		}
 		return name{kind: byFingerprint, key: f}, nil
 	case strings.HasPrefix(s, "pkg:"):
 		p, err := attest.CanonicalPurl(s)
 		return name{kind: byPurl, purl: p}, err
 	case strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"):
-		return name{}, usagef("give the ledger's URL with --ledger, and here an index, digest, purl or file", "%q is a URL", s)
+		return name{}, cmdline.Usagef("give the ledger's URL with --ledger, and here an index, digest, purl or file", "%q is a URL", s)
 	}
 	if index, err := parseIndex(s); err == nil {
 		return name{kind: byIndex, index: index}, nil
@@ -79,7 +80,7 @@ func parseName(s string) (name, error) {
 func parseIndex(s string) (int64, error) {
 	i, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || i < 0 || strconv.FormatInt(i, 10) != s {
-		return 0, usagef("", "invalid index %q: want a decimal number", s)
+		return 0, cmdline.Usagef("", "invalid index %q: want a decimal number", s)
 	}
 	return i, nil
 }
@@ -111,13 +112,13 @@ func readNamed(path string) (*file, error) {
 	defer func() { _ = f.Close() }()
 	head, err := io.ReadAll(io.LimitReader(f, attest.MaxEnvelope+1))
 	if err != nil {
-		return nil, unreadable("reading "+path, pathCause(err))
+		return nil, cmdline.Unreadable("reading "+path, cmdline.PathCause(err))
 	}
 	h256, h512 := sha256.New(), sha512.New()
 	both := io.MultiWriter(h256, h512)
 	_, _ = both.Write(head) // a hash does not fail
 	if _, err := io.Copy(both, f); err != nil {
-		return nil, unreadable("reading "+path, pathCause(err))
+		return nil, cmdline.Unreadable("reading "+path, cmdline.PathCause(err))
 	}
 	n := &file{digests: map[string]string{
 		"sha256": hex.EncodeToString(h256.Sum(nil)),
@@ -151,28 +152,18 @@ func looksLikeDSSE(b []byte) bool {
 // missingFile explains why a file cannot be opened; a bare hash is a likely
 // reason.
 func missingFile(path string, err error) error {
-	p := &problem{reason: fileUnreadable, err: fmt.Errorf("opening %s: %w", path, pathCause(err))}
+	p := &cmdline.Problem{Reason: cmdline.FileUnreadable, Err: fmt.Errorf("opening %s: %w", path, cmdline.PathCause(err))}
 	if leaf.Digest("sha256:" + path).Valid() {
-		p.hint = "to name a digest, write sha256:" + path
+		p.Hint = "to name a digest, write sha256:" + path
 	} else if errors.Is(err, os.ErrNotExist) {
-		p.hint = "check the name; `cairn help names` says what can be named beside files"
+		p.Hint = "check the name; `cairn help names` says what can be named beside files"
 	}
 	return p
 }
 
-// pathCause returns an error of package os without the path, which the message
-// gives already.
-func pathCause(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
 // readAttestation reads an attestation to submit; "-" is stdin.
 func (a *app) readAttestation(path string) ([]byte, error) {
-	r := a.io.In
+	r := a.In
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
@@ -183,52 +174,10 @@ func (a *app) readAttestation(path string) ([]byte, error) {
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, attest.MaxEnvelope+1))
 	if err != nil {
-		return nil, unreadable("reading "+path, pathCause(err))
+		return nil, cmdline.Unreadable("reading "+path, cmdline.PathCause(err))
 	}
 	if len(raw) > attest.MaxEnvelope {
 		return nil, reason.Errorf(reason.EnvelopeTooLarge, "%s is over the limit of %d bytes", path, attest.MaxEnvelope)
 	}
 	return raw, nil
-}
-
-// readSmall reads a file of ours: a key, policy or checkpoint.
-func readSmall(what, path string) ([]byte, error) {
-	const limit = 1 << 20
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, unreadable(fmt.Sprintf("opening %s %s", what, path), pathCause(err))
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, unreadable(fmt.Sprintf("reading %s %s", what, path), pathCause(err))
-	}
-	if len(b) > limit {
-		return nil, unreadable(fmt.Sprintf("reading %s %s", what, path), fmt.Errorf("over the limit of %d bytes", limit))
-	}
-	return b, nil
-}
-
-// readKey reads a private key.
-func readKey(path string) (*attest.Signer, error) {
-	if path == "" {
-		return nil, usagef("make a key with `cairn keygen -o FILE`, and give it with --key FILE", "no key is named")
-	}
-	b, err := readSmall("key", path)
-	if err != nil {
-		return nil, err
-	}
-	s, err := attest.ParsePrivateKey(b)
-	if err != nil {
-		return nil, doing("reading key "+path, err)
-	}
-	return s, nil
-}
-
-// writeOut writes a file that may be public and be written again.
-func writeOut(path string, b []byte) error {
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		return unwritable("writing "+path, pathCause(err))
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -61,7 +61,7 @@ func TestParseName(t *testing.T) {
 
 func TestBareHashGetsAHint(t *testing.T) {
 	_, err := readNamed(hash)
-	if p := classify(err); p.reason != fileUnreadable || p.hint != "to name a digest, write sha256:"+hash {
+	if p := cmdline.Classify(err); p.Reason != cmdline.FileUnreadable || p.Hint != "to name a digest, write sha256:"+hash {
 		t.Errorf("problem %+v", p)
 	}
 }
@@ -98,7 +98,7 @@ func TestReadNamed(t *testing.T) {
 			}
 		})
 	}
-	if _, err := readNamed(t.TempDir()); classify(err).reason != fileUnreadable {
+	if _, err := readNamed(t.TempDir()); cmdline.Classify(err).Reason != cmdline.FileUnreadable {
 		t.Errorf("a directory: %v", err)
 	}
 }
@@ -214,19 +214,6 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestHintsAreNoSentences(t *testing.T) {
-	for in, want := range map[string]string{
-		"Sign it.":                      "sign it",
-		"`cairn` does it.":              "`cairn` does it",
-		"URLs differ.":                  "URLs differ",
-		"Check the URL, then try again": "check the URL, then try again",
-	} {
-		if got := asHint(in); got != want {
-			t.Errorf("asHint(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestProofFiles(t *testing.T) {
 	dir := t.TempDir()
 	tests := []struct {
@@ -250,16 +237,5 @@ func TestProofFiles(t *testing.T) {
 				t.Errorf("error %v, files (-want +got):\n%s", err, diff)
 			}
 		})
-	}
-}
-
-func TestEveryLocalReasonIsClassified(t *testing.T) {
-	for _, row := range LocalReasons() {
-		if got := lookup(row.Reason); got != row {
-			t.Errorf("lookup(%s) = %+v", row.Reason, got)
-		}
-	}
-	if p := classify(errors.New("boom")); lookup(p.reason).Exit != 4 {
-		t.Errorf("an unexpected error is %+v", p)
 	}
 }

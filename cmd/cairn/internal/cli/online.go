@@ -8,6 +8,7 @@ import (
 
 	"filippo.io/torchwood"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -27,7 +28,7 @@ type online struct {
 // connect returns the ledger that the flags or the environment name.
 func (a *app) connect() (*online, error) {
 	if a.ledger == "" {
-		return nil, usagef("give --ledger URL, or set CAIRN_LEDGER", "no ledger is named")
+		return nil, cmdline.Usagef("give --ledger URL, or set CAIRN_LEDGER", "no ledger is named")
 	}
 	o := &online{}
 	if a.policy != "" {
@@ -44,29 +45,29 @@ func (a *app) connect() (*online, error) {
 		Sleep:     a.sleep,
 	})
 	if err != nil {
-		return nil, usagef("give --ledger URL, or set CAIRN_LEDGER", "%w", err)
+		return nil, cmdline.Usagef("give --ledger URL, or set CAIRN_LEDGER", "%w", err)
 	}
 	if o.policy == nil {
-		a.note("the log's signature is not checked: give --policy FILE, or set CAIRN_POLICY")
+		a.Note("the log's signature is not checked: give --policy FILE, or set CAIRN_POLICY")
 	}
 	return o, nil
 }
 
 func readPolicy(path string) (*policy.Policy, error) {
-	b, err := readSmall("policy", path)
+	b, err := cmdline.ReadSmall("policy", path)
 	if err != nil {
 		return nil, err
 	}
 	p, err := policy.Parse(b)
 	if err != nil {
-		return nil, &problem{reason: policyInvalid, err: fmt.Errorf("reading policy %s: %w", path, err)}
+		return nil, &cmdline.Problem{Reason: cmdline.PolicyInvalid, Err: fmt.Errorf("reading policy %s: %w", path, err)}
 	}
 	return p, nil
 }
 
 // sleep waits before the client asks again, and says so.
 func (a *app) sleep(ctx context.Context, d time.Duration) error {
-	a.note("the ledger asks to wait; trying again in %s", d.Round(100*time.Millisecond))
+	a.Note("the ledger asks to wait; trying again in %s", d.Round(100*time.Millisecond))
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -112,7 +113,7 @@ func (o *online) requireOrigin(origin string) error {
 	if origin == "" || origin == o.origin {
 		return nil
 	}
-	return usagef("give --ledger URL of that log, or the index alone", "the ledger at %s serves log %q, not %q", o.URL(), o.origin, origin)
+	return cmdline.Usagef("give --ledger URL of that log, or the index alone", "the ledger at %s serves log %q, not %q", o.URL(), o.origin, origin)
 }
 
 // proven is an entry that is in the tree of a checkpoint.

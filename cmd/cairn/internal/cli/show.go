@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -32,7 +33,7 @@ are shown as the ledger tells them: cairn show ID proves each.`,
   cairn show hello.deb
   cairn show sha256:9f2c… -o json
   cairn show 7 --raw > hello.attestation`,
-		Args: takes(1, 1),
+		Args: cmdline.Takes(1, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error { return a.show(ctx, args[0], raw) }),
 	}
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the attestation's bytes, and nothing else")
@@ -92,13 +93,13 @@ func (a *app) show(ctx context.Context, arg string, raw bool) error {
 		return err
 	}
 	if raw && v.raw == nil {
-		return usagef("leave out --raw", "%s names no attestation whose bytes the ledger holds", arg)
+		return cmdline.Usagef("leave out --raw", "%s names no attestation whose bytes the ledger holds", arg)
 	}
 	if raw {
-		_, _ = a.io.Out.Write(v.raw)
+		_, _ = a.Out.Write(v.raw)
 		return nil
 	}
-	a.answer(v, v.text)
+	a.Answer(v, v.text)
 	return nil
 }
 
@@ -116,8 +117,8 @@ func (o *online) find(ctx context.Context, n name, f *file) (*showAnswer, error)
 	case attestationFile:
 		v, err := o.findAttestation(ctx, f.sha256Digest())
 		if isNotFound(err, reason.AttestationNotFound) {
-			p := classify(err)
-			p.hint = "if it was logged in other bytes, `cairn submit` of the file says where; if not, it logs it"
+			p := cmdline.Classify(err)
+			p.Hint = "if it was logged in other bytes, `cairn submit` of the file says where; if not, it logs it"
 			return nil, p
 		}
 		return v, err
@@ -246,7 +247,7 @@ func (o *online) findArtifact(ctx context.Context, d leaf.Digest) (*showAnswer, 
 		v.Materials = append(v.Materials, viewProtoResource(m))
 	}
 	if len(v.Groups) == 0 {
-		return nil, &problem{reason: nothingFound, err: fmt.Errorf("the log holds nothing about %s, complete up to checkpoint %d", d, c.N)}
+		return nil, &cmdline.Problem{Reason: cmdline.NothingFound, Err: fmt.Errorf("the log holds nothing about %s, complete up to checkpoint %d", d, c.N)}
 	}
 	return v, nil
 }

@@ -6,7 +6,7 @@ import (
 
 	"filippo.io/torchwood"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"

@@ -14,7 +14,8 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/spf13/cobra"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -65,10 +66,10 @@ satisfies it.`,
   cairn submit hello.attestation --proof hello.tlog-proof
   cairn submit out/*.attestation --proof proofs/
   cairn attest build hello.deb --key ci.key --builder-id https://ci.example | cairn submit -`,
-		Args: takes(1, anyNumber),
+		Args: cmdline.Takes(1, cmdline.AnyNumber),
 		RunE: a.run(func(ctx context.Context, files []string) error { return a.submitFiles(ctx, files, s) }),
 	}
-	a.choiceVar(cmd, cmd.Flags(), &s.wait, "wait", "", "return once the entry is", "published", "sequenced")
+	cmdline.ChoiceVar(cmd, cmd.Flags(), &s.wait, "wait", "", "return once the entry is", "published", "sequenced")
 	cmd.Flags().StringVar(&s.proof, "proof", "", "write the proof that the entry is logged to `FILE` (C2SP tlog-proof);\nfor several attestations, to that directory")
 	return cmd
 }
@@ -89,11 +90,11 @@ func (a *app) submitFiles(ctx context.Context, files []string, s submission) err
 			err = a.submitOne(ctx, o, &v, path, raw, s.wait, proofs[i])
 		}
 		if err != nil {
-			return after(v, doing("submitting "+path, err))
+			return cmdline.After(v, cmdline.Doing("submitting "+path, err))
 		}
 	}
-	if a.format == "json" {
-		a.answerJSON(v)
+	if a.Format == "json" {
+		a.AnswerJSON(v)
 	}
 	return nil
 }
@@ -107,8 +108,8 @@ func (a *app) submitOne(ctx context.Context, o *online, v *submitAnswer, path st
 	}
 	e.File = path
 	v.Entries = append(v.Entries, *e)
-	if a.format != "json" {
-		a.printer(a.io.Out).Printf("%s\n", e.ID)
+	if a.Format != "json" {
+		a.Printer(a.Out).Printf("%s\n", e.ID)
 	}
 	return nil
 }
@@ -142,7 +143,7 @@ func (o *online) submit(ctx context.Context, raw []byte, wait, proof string) (*s
 	// The entry may be that of an earlier submission, in other bytes.
 	first, err := o.attestation(ctx, logged.Envelope)
 	if err != nil {
-		return nil, doing(fmt.Sprintf("getting back what was logged at index %d", e.Index), err)
+		return nil, cmdline.Doing(fmt.Sprintf("getting back what was logged at index %d", e.Index), err)
 	}
 	if _, err := client.VerifyLogged(raw, first.keys, resp.GetLeaf()); err != nil {
 		return nil, err
@@ -168,7 +169,7 @@ func (o *online) sequenced(ctx context.Context, e *submitted, resp *cairnv1.Subm
 	}
 	if o.origin == "" {
 		if _, _, err := o.latest(ctx); err != nil {
-			return doing("asking for the log's origin", err)
+			return cmdline.Doing("asking for the log's origin", err)
 		}
 	}
 	e.Envelope = l.Envelope
@@ -208,7 +209,7 @@ func writeProof(path string, e *proven, keys []*cairnv1.Key) error {
 	if err != nil {
 		return err
 	}
-	return writeOut(path, b)
+	return cmdline.WriteOut(path, b)
 }
 
 // proofFiles returns the file for each attestation's proof, all empty if none
@@ -219,7 +220,7 @@ func (s *submission) proofFiles(files []string) ([]string, error) {
 		return list, nil
 	}
 	if s.wait == "sequenced" {
-		return nil, usagef("leave out --wait sequenced", "an entry that is only sequenced has no proof yet")
+		return nil, cmdline.Usagef("leave out --wait sequenced", "an entry that is only sequenced has no proof yet")
 	}
 	info, err := os.Stat(s.proof)
 	isDir := err == nil && info.IsDir() || strings.HasSuffix(s.proof, "/")
@@ -228,10 +229,10 @@ func (s *submission) proofFiles(files []string) ([]string, error) {
 		return list, nil
 	}
 	if err == nil && !info.IsDir() {
-		return nil, usagef("give --proof DIR/", "%s is not a directory, and there are proofs of %d attestations to write", s.proof, len(files))
+		return nil, cmdline.Usagef("give --proof DIR/", "%s is not a directory, and there are proofs of %d attestations to write", s.proof, len(files))
 	}
 	if err := os.MkdirAll(s.proof, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, unwritable("making directory "+s.proof, pathCause(err))
+		return nil, cmdline.Unwritable("making directory "+s.proof, cmdline.PathCause(err))
 	}
 	owner := make(map[string]string)
 	for i, f := range files {
@@ -241,7 +242,7 @@ func (s *submission) proofFiles(files []string) ([]string, error) {
 		}
 		list[i] = filepath.Join(s.proof, base+".tlog-proof")
 		if first, taken := owner[list[i]]; taken {
-			return nil, usagef("submit them one by one", "%s and %s would have their proofs in the same file %s", first, f, list[i])
+			return nil, cmdline.Usagef("submit them one by one", "%s and %s would have their proofs in the same file %s", first, f, list[i])
 		}
 		owner[list[i]] = f
 	}
@@ -263,7 +264,7 @@ func (a *app) submitOrWrite(ctx context.Context, raw []byte, dryRun bool, out st
 		return err
 	}
 	v := submitAnswer{Schema: "cairn/submit/v1", Entries: []submitted{*e}}
-	a.answer(v, func(p term.Printer) { p.Printf("%s\n", e.ID) })
+	a.Answer(v, func(p term.Printer) { p.Printf("%s\n", e.ID) })
 	return nil
 }
 
@@ -279,13 +280,13 @@ type envelopeAnswer struct {
 // digest once they are in a file.
 func (a *app) envelope(raw []byte, out string, result leaf.Result) error {
 	if out == "" {
-		_, _ = a.io.Out.Write(raw)
+		_, _ = a.Out.Write(raw)
 		return nil
 	}
-	if err := writeOut(out, raw); err != nil {
+	if err := cmdline.WriteOut(out, raw); err != nil {
 		return err
 	}
 	v := envelopeAnswer{"cairn/attest/v1", out, leaf.SHA256(raw), result}
-	a.answer(v, func(p term.Printer) { p.Printf("%s\n", v.Envelope) })
+	a.Answer(v, func(p term.Printer) { p.Printf("%s\n", v.Envelope) })
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
@@ -29,7 +30,7 @@ is wrong but evidence is lacking, such as the attestation itself.`,
 		Example: `  cairn verify hello.attestation --proof hello.tlog-proof --policy trusted.policy
   cairn verify - --proof hello.tlog-proof --policy trusted.policy -o json < hello.attestation
   cairn verify old.attestation --proof old.tlog-proof --policy trusted.policy --key alice.key.pub`,
-		Args: takes(0, 1),
+		Args: cmdline.Takes(0, 1),
 		RunE: a.run(func(_ context.Context, args []string) error { return a.verify(args, proof, keys) }),
 	}
 	f := cmd.Flags()
@@ -42,16 +43,16 @@ is wrong but evidence is lacking, such as the attestation itself.`,
 func (a *app) verify(args []string, proof string, keys []string) error {
 	switch {
 	case proof == "":
-		return usagef("give --proof FILE; `cairn log prove INDEX > FILE` gets it", "no proof is named")
+		return cmdline.Usagef("give --proof FILE; `cairn log prove INDEX > FILE` gets it", "no proof is named")
 	case a.policy == "":
-		return usagef("give --policy FILE, or set CAIRN_POLICY; the least is `log VKEY` and `quorum none`", "no policy says which log to believe")
+		return cmdline.Usagef("give --policy FILE, or set CAIRN_POLICY; the least is `log VKEY` and `quorum none`", "no policy says which log to believe")
 	}
 	var in verify.EntryInput
 	var err error
 	if in.Policy, err = readPolicy(a.policy); err != nil {
 		return err
 	}
-	if in.Proof, err = readSmall("proof", proof); err != nil {
+	if in.Proof, err = cmdline.ReadSmall("proof", proof); err != nil {
 		return err
 	}
 	for _, path := range keys {
@@ -67,24 +68,24 @@ func (a *app) verify(args []string, proof string, keys []string) error {
 		}
 	}
 	report := verify.Entry(in)
-	if a.format == "json" {
-		a.answerJSON(report)
+	if a.Format == "json" {
+		a.AnswerJSON(report)
 	} else {
-		_ = report.Text(a.io.Out, a.ascii()) // the error is found at the end of the run
+		_ = report.Text(a.Out, a.ascii()) // the error is found at the end of the run
 	}
 	if code := report.Exit(); code != 0 {
-		return &silent{code}
+		return &cmdline.Silent{Exit: code}
 	}
 	return nil
 }
 
 // ascii reports whether the user's terminal is said not to show UTF-8.
 func (a *app) ascii() bool {
-	if a.io.Getenv("CAIRN_ASCII") != "" {
+	if a.Getenv("CAIRN_ASCII") != "" {
 		return true
 	}
 	for _, v := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if locale := a.io.Getenv(v); locale != "" {
+		if locale := a.Getenv(v); locale != "" {
 			locale = strings.ToLower(locale)
 			return !strings.Contains(locale, "utf-8") && !strings.Contains(locale, "utf8")
 		}

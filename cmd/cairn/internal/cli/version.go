@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 )
 
 // versionAnswer is the JSON of cairn version.
@@ -25,10 +26,10 @@ func (a *app) newVersion() *cobra.Command {
 		Long:  "Version says which version of cairn this is, and what built it.",
 		Example: `  cairn version
   cairn version -o json`,
-		Args: takes(0, 0),
+		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(context.Context, []string) error {
 			v := versionAnswer{"cairn/version/v1", moduleVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			a.answer(v, func(p term.Printer) { p.Printf("cairn %s %s %s\n", v.Version, v.Go, v.Platform) })
+			a.Answer(v, func(p term.Printer) { p.Printf("cairn %s %s %s\n", v.Version, v.Go, v.Platform) })
 			return nil
 		}),
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairnlog/cairn/cmd/cairn/internal/cli"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -25,7 +26,7 @@ the domain ` + "`" + reason.Domain + "`" + `; ` + "`cairn -o json`" + ` has it a
 | code | meaning |
 | --- | --- |
 `)
-	for _, c := range cli.ExitCodes() {
+	for _, c := range cmdline.ExitCodes() {
 		fmt.Fprintf(&b, "| %d | %s |\n", c.Code, c.Meaning)
 	}
 	b.WriteString("\n## Reasons of the ledger\n\n| reason | gRPC | HTTP | exit |\n| --- | --- | --- | --- |\n")
@@ -33,11 +34,11 @@ the domain ` + "`" + reason.Domain + "`" + `; ` + "`cairn -o json`" + ` has it a
 		fmt.Fprintf(&b, "| [%s](#%s) | %s | %d | %d |\n", r.Reason, anchor(r.Reason), r.Code, r.HTTP, r.Exit)
 	}
 	b.WriteString("\n## Reasons of the command line alone\n\n| reason | exit |\n| --- | --- |\n")
-	for _, r := range cli.LocalReasons() {
+	for _, r := range cmdline.LocalReasons() {
 		fmt.Fprintf(&b, "| [%s](#%s) | %d |\n", r.Reason, anchor(r.Reason), r.Exit)
 	}
 	b.WriteString("\n## What they mean, and what to do\n")
-	for _, r := range append(reason.Table(), cli.LocalReasons()...) {
+	for _, r := range append(reason.Table(), cmdline.LocalReasons()...) {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n%s\n", r.Reason, r.Meaning, r.Advice)
 	}
 	return b.String()
@@ -71,6 +72,6 @@ func writeCommand(b *strings.Builder, cmd *cobra.Command) {
 
 func writeHelp(b *strings.Builder, title string, cmd *cobra.Command) {
 	fmt.Fprintf(b, "\n## %s\n\n```text\n", title)
-	cli.WriteHelp(b, cmd)
+	cmdline.WriteHelp(b, cmd)
 	b.WriteString("```\n")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cairnlog/cairn/cmd/cairn/internal/cli"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -28,7 +29,7 @@ func TestCommittedPagesAreCurrent(t *testing.T) {
 
 func TestReasonsAreDistinct(t *testing.T) {
 	seen := make(map[reason.Reason]bool)
-	for _, r := range append(reason.Table(), cli.LocalReasons()...) {
+	for _, r := range append(reason.Table(), cmdline.LocalReasons()...) {
 		if seen[r.Reason] {
 			t.Errorf("%s has two rows", r.Reason)
 		}
@@ -41,7 +42,7 @@ func TestReasonsAreDistinct(t *testing.T) {
 
 func TestPagesHaveEveryRow(t *testing.T) {
 	errors, commands := errorsPage(), cliPage()
-	for _, r := range append(reason.Table(), cli.LocalReasons()...) {
+	for _, r := range append(reason.Table(), cmdline.LocalReasons()...) {
 		if !strings.Contains(errors, "### "+string(r.Reason)+"\n") {
 			t.Errorf("docs/errors.md lacks %s", r.Reason)
 		}

@@ -1,4 +1,4 @@
-package cli
+package cmdline
 
 import (
 	"context"
@@ -10,55 +10,55 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cairnlog/cairn/cmd/cairn/internal/term"
+	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // The reasons of the command line itself, beside those of package reason.
 const (
-	usageWrong        reason.Reason = "USAGE"
-	policyInvalid     reason.Reason = "POLICY_INVALID"
-	fileUnreadable    reason.Reason = "FILE_UNREADABLE"
-	fileUnwritable    reason.Reason = "FILE_UNWRITABLE"
-	nothingFound      reason.Reason = "NOTHING_FOUND"
-	ledgerUnreachable reason.Reason = "LEDGER_UNREACHABLE"
-	interrupted       reason.Reason = "INTERRUPTED"
-	logMisbehaved     reason.Reason = "LOG_MISBEHAVED"
+	UsageWrong        reason.Reason = "USAGE"
+	PolicyInvalid     reason.Reason = "POLICY_INVALID"
+	FileUnreadable    reason.Reason = "FILE_UNREADABLE"
+	FileUnwritable    reason.Reason = "FILE_UNWRITABLE"
+	NothingFound      reason.Reason = "NOTHING_FOUND"
+	LedgerUnreachable reason.Reason = "LEDGER_UNREACHABLE"
+	Interrupted       reason.Reason = "INTERRUPTED"
+	LogMisbehaved     reason.Reason = "LOG_MISBEHAVED"
 )
 
 // LocalReasons are the rows of the reasons that only the command line has.
 func LocalReasons() []reason.Row {
 	return []reason.Row{
-		{Reason: usageWrong, Exit: reason.ExitUsage,
+		{Reason: UsageWrong, Exit: reason.ExitUsage,
 			Meaning: "The command line is incomplete, malformed or contradicts itself.",
 			Advice:  "See the command's --help."},
-		{Reason: policyInvalid, Exit: reason.ExitUsage,
+		{Reason: PolicyInvalid, Exit: reason.ExitUsage,
 			Meaning: "The policy file does not parse.",
 			Advice:  "Correct the line that the message names; a minimal policy is `log VKEY` and `quorum none`."},
-		{Reason: fileUnreadable, Exit: reason.ExitUsage,
+		{Reason: FileUnreadable, Exit: reason.ExitUsage,
 			Meaning: "A file that was named cannot be read.",
 			Advice:  "Check its name and permissions."},
-		{Reason: fileUnwritable, Exit: reason.ExitNotAsked,
+		{Reason: FileUnwritable, Exit: reason.ExitNotAsked,
 			Meaning: "A file or stdout cannot be written.",
 			Advice:  "Check its directory, permissions and space."},
-		{Reason: nothingFound, Exit: reason.ExitUnproven,
+		{Reason: NothingFound, Exit: reason.ExitUnproven,
 			Meaning: "The ledger holds nothing about what was asked.",
 			Advice:  "Check the digest or name; a new entry is published within seconds."},
-		{Reason: ledgerUnreachable, Exit: reason.ExitNotAsked,
+		{Reason: LedgerUnreachable, Exit: reason.ExitNotAsked,
 			Meaning: "The ledger did not answer, or something else answered in its place.",
 			Advice:  "Check the ledger's URL and that it runs, then try again: a retry is safe."},
-		{Reason: interrupted, Exit: reason.ExitNotAsked,
+		{Reason: Interrupted, Exit: reason.ExitNotAsked,
 			Meaning: "The command was interrupted.",
 			Advice:  "Run it again: a retry is safe."},
-		{Reason: logMisbehaved, Exit: reason.ExitMisbehave,
+		{Reason: LogMisbehaved, Exit: reason.ExitMisbehave,
 			Meaning: "The ledger's answer contradicts itself, what was asked, an earlier checkpoint or the policy.",
 			Advice:  "Check that the policy is for this log; if it is, keep the answer as evidence and tell the log's witnesses."},
 	}
 }
 
-// lookup returns the row of a reason, local ones included.
-func lookup(r reason.Reason) reason.Row {
+// Lookup returns the row of a reason, local ones included.
+func Lookup(r reason.Reason) reason.Row {
 	local := LocalReasons()
 	if i := slices.IndexFunc(local, func(row reason.Row) bool { return row.Reason == r }); i >= 0 {
 		return local[i]
@@ -66,16 +66,16 @@ func lookup(r reason.Reason) reason.Row {
 	return reason.Lookup(r)
 }
 
-// problem is an error for which the command line knows the reason.
-type problem struct {
-	reason reason.Reason
-	err    error
-	hint   string // the reason's advice if empty
-	done   any    // what was achieved before, for JSON
+// Problem is an error for which the command line knows the reason.
+type Problem struct {
+	Reason reason.Reason
+	Err    error
+	Hint   string // the reason's advice if empty
+	Done   any    // what was achieved before, for JSON
 }
 
-func (p *problem) Error() string { return p.err.Error() }
-func (p *problem) Unwrap() error { return p.err }
+func (p *Problem) Error() string { return p.Err.Error() }
+func (p *Problem) Unwrap() error { return p.Err }
 
 // runError is an error of a command that ran; all others are cobra's, about the
 // command line.
@@ -83,61 +83,61 @@ type runError struct{ error }
 
 func (e *runError) Unwrap() error { return e.error }
 
-// silent ends the run with an exit code once the answer says why.
-type silent struct{ exit int }
+// Silent ends the run with an exit code once the answer says why.
+type Silent struct{ Exit int }
 
-func (s *silent) Error() string { return fmt.Sprintf("exit %d", s.exit) }
+func (s *Silent) Error() string { return fmt.Sprintf("exit %d", s.Exit) }
 
-// usagef reports a wrong command line. Without a hint, it is to read the
+// Usagef reports a wrong command line. Without a hint, it is to read the
 // command's help.
-func usagef(hint, format string, args ...any) error {
-	return &problem{reason: usageWrong, err: fmt.Errorf(format, args...), hint: hint}
+func Usagef(hint, format string, args ...any) error {
+	return &Problem{Reason: UsageWrong, Err: fmt.Errorf(format, args...), Hint: hint}
 }
 
-func unreadable(doing string, err error) error {
-	return &problem{reason: fileUnreadable, err: fmt.Errorf("%s: %w", doing, err)}
+func Unreadable(doing string, err error) error {
+	return &Problem{Reason: FileUnreadable, Err: fmt.Errorf("%s: %w", doing, err)}
 }
 
-func unwritable(doing string, err error) error {
-	return &problem{reason: fileUnwritable, err: fmt.Errorf("%s: %w", doing, err)}
+func Unwritable(doing string, err error) error {
+	return &Problem{Reason: FileUnwritable, Err: fmt.Errorf("%s: %w", doing, err)}
 }
 
-// doing adds what was being done to an error, and keeps its reason.
-func doing(what string, err error) error {
-	p := classify(err)
-	p.err = fmt.Errorf("%s: %w", what, p.err)
+// Doing adds what was being done to an error, and keeps its reason.
+func Doing(what string, err error) error {
+	p := Classify(err)
+	p.Err = fmt.Errorf("%s: %w", what, p.Err)
 	return p
 }
 
-// after adds what was achieved before an error.
-func after(done any, err error) error {
-	p := classify(err)
-	p.done = done
+// After adds what was achieved before an error.
+func After(done any, err error) error {
+	p := Classify(err)
+	p.Done = done
 	return p
 }
 
-// classify finds the reason of an error. The order matters: misbehaviour may
+// Classify finds the reason of an error. The order matters: misbehaviour may
 // have a refusal as its cause.
-func classify(err error) *problem {
-	var p *problem
+func Classify(err error) *Problem {
+	var p *Problem
 	var misbehaved *client.MisbehaviourError
 	var unanswered *client.UnansweredError
 	switch {
 	case errors.As(err, &p):
 		q := *p
-		q.err = err
+		q.Err = err
 		return &q
 	case errors.As(err, &misbehaved):
-		return &problem{reason: logMisbehaved, err: err}
+		return &Problem{Reason: LogMisbehaved, Err: err}
 	case errors.Is(err, context.Canceled):
-		return &problem{reason: interrupted, err: err}
+		return &Problem{Reason: Interrupted, Err: err}
 	case errors.As(err, &unanswered):
-		return &problem{reason: ledgerUnreachable, err: err}
+		return &Problem{Reason: LedgerUnreachable, Err: err}
 	}
 	if e, ok := reason.Of(err); ok {
-		return &problem{reason: e.Reason, err: err}
+		return &Problem{Reason: e.Reason, Err: err}
 	}
-	return &problem{reason: reason.InternalError, err: err}
+	return &Problem{Reason: reason.InternalError, Err: err}
 }
 
 // failure is the JSON of a failed run.
@@ -153,50 +153,50 @@ type failure struct {
 }
 
 // fail reports err, and returns the exit code.
-func (a *app) fail(cmd *cobra.Command, args []string, err error) int {
-	var s *silent
+func (a *App) fail(cmd *cobra.Command, args []string, err error) int {
+	var s *Silent
 	if errors.As(err, &s) {
-		return s.exit
+		return s.Exit
 	}
 	p := a.problemOf(cmd, err)
 	f := failure{
 		Schema: "cairn/error/v1",
-		Error:  p.err.Error(),
-		Reason: p.reason,
-		Hint:   p.hint,
-		Exit:   lookup(p.reason).Exit,
-		Done:   p.done,
+		Error:  p.Err.Error(),
+		Reason: p.Reason,
+		Hint:   p.Hint,
+		Exit:   Lookup(p.Reason).Exit,
+		Done:   p.Done,
 	}
-	if a.format == "json" || asksForJSON(args) {
-		a.answerJSON(f)
+	if a.Format == "json" || asksForJSON(args) {
+		a.AnswerJSON(f)
 	}
-	w := a.printer(a.io.Err)
-	w.Printf("cairn: %s %s\n", w.Paint(term.Bad, "error:"), f.Error)
-	w.Printf("cairn: %s %s\n", w.Paint(term.Good, "hint:"), f.Hint)
+	w := a.Printer(a.Err)
+	w.Printf(a.name+": %s %s\n", w.Paint(term.Bad, "error:"), f.Error)
+	w.Printf(a.name+": %s %s\n", w.Paint(term.Good, "hint:"), f.Hint)
 	return f.Exit
 }
 
-func (a *app) problemOf(cmd *cobra.Command, err error) *problem {
+func (a *App) problemOf(cmd *cobra.Command, err error) *Problem {
 	var ran *runError
-	var p *problem
+	var p *Problem
 	if errors.As(err, &ran) || errors.As(err, &p) {
 		if ran != nil {
 			err = ran.error
 		}
-		p = classify(err)
+		p = Classify(err)
 	} else {
 		// Of cobra's message, the lines after the first are suggestions.
 		first, rest, _ := strings.Cut(err.Error(), "\n")
-		p = &problem{reason: usageWrong, err: errors.New(first)}
+		p = &Problem{Reason: UsageWrong, Err: errors.New(first)}
 		if words := strings.Fields(rest); strings.Contains(rest, "Did you mean") && len(words) > 4 {
-			p.hint = fmt.Sprintf("did you mean `%s %s`?", cmd.CommandPath(), strings.Join(words[4:], "` or `"+cmd.CommandPath()+" "))
+			p.Hint = fmt.Sprintf("did you mean `%s %s`?", cmd.CommandPath(), strings.Join(words[4:], "` or `"+cmd.CommandPath()+" "))
 		}
 	}
-	if p.hint == "" && p.reason == usageWrong {
-		p.hint = fmt.Sprintf("run `%s --help`", cmd.CommandPath())
+	if p.Hint == "" && p.Reason == UsageWrong {
+		p.Hint = fmt.Sprintf("run `%s --help`", cmd.CommandPath())
 	}
-	if p.hint == "" {
-		p.hint = asHint(lookup(p.reason).Advice)
+	if p.Hint == "" {
+		p.Hint = asHint(Lookup(p.Reason).Advice)
 	}
 	return p
 }

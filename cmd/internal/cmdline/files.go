@@ -1,0 +1,62 @@
+package cmdline
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+)
+
+// PathCause returns an error of package os without the path, which the message
+// gives already.
+func PathCause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// ReadSmall reads a file of ours: a key, policy or checkpoint.
+func ReadSmall(what, path string) ([]byte, error) {
+	const limit = 1 << 20
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Unreadable(fmt.Sprintf("opening %s %s", what, path), PathCause(err))
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, Unreadable(fmt.Sprintf("reading %s %s", what, path), PathCause(err))
+	}
+	if len(b) > limit {
+		return nil, Unreadable(fmt.Sprintf("reading %s %s", what, path), fmt.Errorf("over the limit of %d bytes", limit))
+	}
+	return b, nil
+}
+
+// ReadKey reads a private key.
+func ReadKey(path string) (*attest.Signer, error) {
+	if path == "" {
+		return nil, Usagef("make a key with `cairn keygen -o FILE`, and give it with --key FILE", "no key is named")
+	}
+	b, err := ReadSmall("key", path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := attest.ParsePrivateKey(b)
+	if err != nil {
+		return nil, Doing("reading key "+path, err)
+	}
+	return s, nil
+}
+
+// WriteOut writes a file that may be public and be written again.
+func WriteOut(path string, b []byte) error {
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		return Unwritable("writing "+path, PathCause(err))
+	}
+	return nil
+}
