@@ -47,6 +47,7 @@ type Attestation struct {
 	// Text is the leaf's text, as it is logged.
 	Text []byte
 
+	Statement  *Statement  // if the payload is one
 	Enrolment  *Enrolment  // for leaf.KindEnrol
 	Revocation *Revocation // for leaf.KindRevoke
 

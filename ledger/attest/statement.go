@@ -104,6 +104,27 @@ type ClaimRef struct {
 	LogEntry string            `json:"logEntry,omitempty"`
 }
 
+// Provenance returns the predicate, if it is SLSA provenance v1.
+func (s *Statement) Provenance() (*Provenance, error) {
+	return predicate[Provenance](s, PredicateProvenance)
+}
+
+// Reproduction returns the predicate, if it is a reproduction.
+func (s *Statement) Reproduction() (*Reproduction, error) {
+	return predicate[Reproduction](s, PredicateReproduction)
+}
+
+func predicate[T any](s *Statement, predicateType string) (*T, error) {
+	if s.PredicateType != predicateType {
+		return nil, reason.Errorf(reason.PredicateInvalid, "the predicate is %.80q, want %q", s.PredicateType, predicateType)
+	}
+	p := new(T)
+	if err := decode(s.Predicate, p); err != nil {
+		return nil, reason.Errorf(reason.PredicateInvalid, "parsing the predicate: %w", err)
+	}
+	return p, nil
+}
+
 // openStatement derives the claim of a Statement whose signatures verified.
 func (a *Attestation) openStatement(payload []byte) error {
 	var s Statement
@@ -126,7 +147,7 @@ func (a *Attestation) openStatement(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	a.names = names
+	a.names, a.Statement = names, &s
 	a.Claim = Claim{
 		Kind:          leaf.KindAttestation,
 		Claim:         leaf.ClaimOther,

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/policy"
 )
 
 // PathCause returns an error of package os without the path, which the message
@@ -59,4 +60,17 @@ func WriteOut(path string, b []byte) error {
 		return Unwritable("writing "+path, PathCause(err))
 	}
 	return nil
+}
+
+// ReadPolicy reads a trust policy.
+func ReadPolicy(path string) (*policy.Policy, error) {
+	b, err := ReadSmall("policy", path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Parse(b)
+	if err != nil {
+		return nil, &Problem{Reason: PolicyInvalid, Err: fmt.Errorf("reading policy %s: %w", path, err)}
+	}
+	return p, nil
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"maps"
 	"os"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/host"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -181,7 +181,7 @@ func compare(subject, output map[string]string) (leaf.Result, error) {
 func (f *reproductionFlags) environmentOf(readFile func(string) ([]byte, error)) (map[string]string, error) {
 	env := make(map[string]string)
 	if !f.noEnvironment {
-		maps.Copy(env, hostEnvironment(readFile))
+		maps.Copy(env, host.Environment(readFile))
 	}
 	for _, e := range f.environment {
 		k, v, ok := strings.Cut(e, "=")
@@ -197,21 +197,4 @@ func (f *reproductionFlags) environmentOf(readFile func(string) ([]byte, error))
 		return nil, nil
 	}
 	return env, nil
-}
-
-func hostEnvironment(readFile func(string) ([]byte, error)) map[string]string {
-	env := map[string]string{"os": runtime.GOOS, "arch": runtime.GOARCH}
-	if b, err := readFile("/proc/sys/kernel/osrelease"); err == nil {
-		env["kernel"] = strings.TrimSpace(string(b))
-	}
-	b, _ := readFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(b)) {
-		k, v, _ := strings.Cut(line, ":")
-		// x86 has the first, Arm the second.
-		if k = strings.TrimSpace(k); k == "vendor_id" || k == "CPU implementer" {
-			env["cpuVendor"] = strings.TrimSpace(v)
-			break
-		}
-	}
-	return env
 }

@@ -64,7 +64,7 @@ func (a *app) verifyEvidence(path string, older []string) error {
 	if a.policy == "" {
 		return cmdline.Usagef("give --policy FILE, or set CAIRN_POLICY; it names the log and the witnesses", "no policy says whose keys to believe")
 	}
-	p, err := readPolicy(a.policy)
+	p, err := cmdline.ReadPolicy(a.policy)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
-	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -32,7 +30,7 @@ func (a *app) connect() (*online, error) {
 	}
 	o := &online{}
 	if a.policy != "" {
-		p, err := readPolicy(a.policy)
+		p, err := cmdline.ReadPolicy(a.policy)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +39,7 @@ func (a *app) connect() (*online, error) {
 	var err error
 	o.Client, err = client.New(a.ledger, client.Options{
 		Timeout:   a.timeout,
-		UserAgent: "cairn/" + strings.Trim(moduleVersion(), "()"),
+		UserAgent: "cairn/" + strings.Trim(cmdline.Version(), "()"),
 		Sleep:     a.sleep,
 	})
 	if err != nil {
@@ -51,18 +49,6 @@ func (a *app) connect() (*online, error) {
 		a.Note("the log's signature is not checked: give --policy FILE, or set CAIRN_POLICY")
 	}
 	return o, nil
-}
-
-func readPolicy(path string) (*policy.Policy, error) {
-	b, err := cmdline.ReadSmall("policy", path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := policy.Parse(b)
-	if err != nil {
-		return nil, &cmdline.Problem{Reason: cmdline.PolicyInvalid, Err: fmt.Errorf("reading policy %s: %w", path, err)}
-	}
-	return p, nil
 }
 
 // sleep waits before the client asks again, and says so.

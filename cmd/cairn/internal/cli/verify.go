@@ -49,7 +49,7 @@ func (a *app) verify(args []string, proof string, keys []string) error {
 	}
 	var in verify.EntryInput
 	var err error
-	if in.Policy, err = readPolicy(a.policy); err != nil {
+	if in.Policy, err = cmdline.ReadPolicy(a.policy); err != nil {
 		return err
 	}
 	if in.Proof, err = cmdline.ReadSmall("proof", proof); err != nil {

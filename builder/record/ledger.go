@@ -1,0 +1,160 @@
+package record
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"filippo.io/torchwood"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
+)
+
+// Ledger is where attestations are logged and looked up.
+type Ledger struct {
+	Client *client.Client
+	Policy torchwood.Policy // what checkpoints must satisfy; nil holds them to nothing
+}
+
+// Log submits an attestation and returns its entry, once it is proven to be in
+// the tree of a published checkpoint.
+func (l *Ledger) Log(ctx context.Context, raw []byte, signer *attest.PublicKey) (*Entry, error) {
+	resp, err := l.Client.SubmitAttestation(ctx, &cairnv1.SubmitAttestationRequest{Attestation: raw})
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.VerifySubmission(resp, l.Policy)
+	if err != nil {
+		return nil, err
+	}
+	key := &cairnv1.Key{Fingerprint: string(signer.Fingerprint), PublicKey: signer.PEM}
+	if _, err := client.VerifyLogged(raw, []*cairnv1.Key{key}, resp.GetLeaf()); err != nil {
+		return nil, err
+	}
+	logged, err := leaf.Parse([]byte(resp.GetLeaf()))
+	if err != nil {
+		return nil, client.Misbehaved("the leaf does not parse: %v", err)
+	}
+	return &Entry{Origin: c.Origin, Index: resp.GetIndex(), Envelope: string(logged.Envelope)}, nil
+}
+
+// Builds returns what is logged of builds of a package's image, by its name, in
+// log order.
+func (l *Ledger) Builds(ctx context.Context, name string) ([]*LoggedBuild, error) {
+	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Name: name}, l.Policy)
+	if err != nil {
+		return nil, fmt.Errorf("asking the ledger for builds of %s: %w", name, err)
+	}
+	var builds []*LoggedBuild
+	for i := range claims.Logged {
+		c := &claims.Logged[i]
+		if c.Claim.PredicateType != attest.PredicateProvenance {
+			continue
+		}
+		p, err := c.Statement.Provenance()
+		if err != nil || p.BuildDefinition.BuildType != attest.BuildTypeStageX || len(c.Claim.Subjects) != 1 {
+			continue
+		}
+		hex, ok := c.Claim.Subjects[0].Digests["sha256"]
+		if !ok {
+			continue
+		}
+		b := &LoggedBuild{Claimed: *ClaimedOf("sha256:"+hex, p), Parameters: p.BuildDefinition.ExternalParameters, Operators: c.Operators}
+		b.Entry = &Entry{Origin: claims.Origin, Index: c.Index, Envelope: string(c.Leaf.Envelope)}
+		builds = append(builds, b)
+	}
+	return builds, nil
+}
+
+// LoggedBuild is a build that somebody logged.
+type LoggedBuild struct {
+	Claimed
+	Parameters map[string]any // of the package
+	Operators  []string       // behind the keys that signed, as enrolled
+}
+
+// IsOf reports whether the build was of a package of the tree with this digest,
+// in hex, for the platform.
+func (b *LoggedBuild) IsOf(pkg, platform, tree string) bool {
+	ref, _ := b.Parameters["tree"].(map[string]any)
+	digest, _ := ref["digest"].(map[string]any)
+	return b.Parameters["package"] == pkg && b.Parameters["platform"] == platform && digest["sha256"] == tree
+}
+
+// Agreement is who obtained the same image by building it, and who did not.
+type Agreement struct {
+	Manifest string
+	Results  []Independent
+	Dissent  []Dissent
+}
+
+// Independent is an operator and an engine with which the image was obtained.
+type Independent struct{ Operator, Engine string }
+
+// Dissent is a claim that the image cannot be had by building it.
+type Dissent struct {
+	Operator string
+	Result   leaf.Result // DIFFERENT or BUILD_FAILED
+	Entry    string
+}
+
+// Agreement returns who built an image, or rebuilt it to an equal one. Those who
+// only fetched it do not count.
+func (l *Ledger) Agreement(ctx context.Context, manifest string) (*Agreement, error) {
+	a := &Agreement{Manifest: manifest}
+	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Digest: manifest}, l.Policy)
+	if e, ok := reason.Of(err); ok && e.Reason == reason.NothingPublished {
+		return a, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the ledger who built %s: %w", manifest, err)
+	}
+	for i := range claims.Logged {
+		if err := a.add(claims.Origin, &claims.Logged[i]); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// add counts one claim. Only claims about the image itself count, not those
+// whose rebuild of something else gave it.
+func (a *Agreement) add(origin string, c *client.Logged) error {
+	if !slices.Contains(c.Leaf.Subjects, leaf.Digest(a.Manifest)) || c.Statement == nil {
+		return nil
+	}
+	switch c.Claim.Claim {
+	case leaf.ClaimBuild:
+		p, err := c.Statement.Provenance()
+		if err != nil {
+			return err
+		}
+		a.agree(c.Operators, p.RunDetails.Builder.Version)
+	case leaf.ClaimReproduction:
+		r, err := c.Statement.Reproduction()
+		if err != nil {
+			return err
+		}
+		switch {
+		case r.Result == leaf.Different || r.Result == leaf.BuildFailed:
+			for _, o := range c.Operators {
+				a.Dissent = append(a.Dissent, Dissent{o, r.Result, (&Entry{Origin: origin, Index: c.Index}).String()})
+			}
+		case r.Obtained == attest.Built && (r.Result == leaf.Identical || r.Result == leaf.Equivalent):
+			a.agree(c.Operators, r.Rebuilder.Version)
+		}
+	}
+	return nil
+}
+
+func (a *Agreement) agree(operators []string, engines map[string]string) {
+	for _, o := range operators {
+		for e := range engines {
+			a.Results = append(a.Results, Independent{o, e})
+		}
+	}
+}
