@@ -25,6 +25,14 @@ const (
 	LedgerUnreachable reason.Reason = "LEDGER_UNREACHABLE"
 	Interrupted       reason.Reason = "INTERRUPTED"
 	LogMisbehaved     reason.Reason = "LOG_MISBEHAVED"
+
+	// Of cairn-builder alone.
+	TreeInvalid       reason.Reason = "TREE_INVALID"
+	SourceMissing     reason.Reason = "SOURCE_MISSING"
+	StepFailed        reason.Reason = "STEP_FAILED"
+	GateShut          reason.Reason = "GATE_SHUT"
+	NotBuilt          reason.Reason = "NOT_BUILT"
+	EngineUnavailable reason.Reason = "ENGINE_UNAVAILABLE"
 )
 
 // LocalReasons are the rows of the reasons that only the command line has.
@@ -54,6 +62,24 @@ func LocalReasons() []reason.Row {
 		{Reason: LogMisbehaved, Exit: reason.ExitMisbehave,
 			Meaning: "The ledger's answer contradicts itself, what was asked, an earlier checkpoint or the policy.",
 			Advice:  "Check that the policy is for this log; if it is, keep the answer as evidence and tell the log's witnesses."},
+		{Reason: TreeInvalid, Exit: reason.ExitUsage,
+			Meaning: "The package tree is not one, or a file of it says something that is not understood.",
+			Advice:  "Name a tree with --tree DIR, and mend the file and line that the message names."},
+		{Reason: SourceMissing, Exit: reason.ExitNotAsked,
+			Meaning: "A source of a package is not in the store, and none of its mirrors gave it.",
+			Advice:  "Run `cairn-builder fetch`, with --from DIR for files and git repositories at hand."},
+		{Reason: StepFailed, Exit: reason.ExitNo,
+			Meaning: "A step of a package's Containerfile failed.",
+			Advice:  "Read what the step wrote, above; a step has no network, and sees only what its Containerfile names."},
+		{Reason: GateShut, Exit: reason.ExitUnproven,
+			Meaning: "Too few independent results agree on an image for anything to be built upon it.",
+			Advice:  "Have it reproduced by others, or wait for them with --gate-wait DURATION."},
+		{Reason: NotBuilt, Exit: reason.ExitNo,
+			Meaning: "An image was taken from elsewhere, and was to be attested as built.",
+			Advice:  "Build it with `cairn-builder build --no-cache` first."},
+		{Reason: EngineUnavailable, Exit: reason.ExitNotAsked,
+			Meaning: "The engine that runs builds could not be started or reached, or ended.",
+			Advice:  "Run as root where `make deps` installed the engine, or name one with --engine-address."},
 	}
 }
 

@@ -21,6 +21,7 @@ type online struct {
 	*client.Client
 	policy torchwood.Policy // nil without one
 	origin string           // of the first checkpoint
+	size   int64            // the smallest that claims are complete up to
 }
 
 // connect returns the ledger that the flags or the environment name.

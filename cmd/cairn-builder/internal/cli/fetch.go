@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cairnlog/cairn/builder/source"
+	"github.com/cairnlog/cairn/builder/tree"
+	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/cmd/internal/term"
+)
+
+// fetchAnswer is the JSON of cairn-builder fetch.
+type fetchAnswer struct {
+	Schema  string        `json:"schema"` // cairn.builder.fetch/v1
+	Sources []fetchedView `json:"sources"`
+}
+
+// fetchedView is one source in the answer.
+type fetchedView struct {
+	Package string `json:"package"`
+	Name    string `json:"name"`
+	File    string `json:"file"`
+	SHA256  string `json:"sha256"`
+	Path    string `json:"path"`
+}
+
+func (a *app) newFetch() *cobra.Command {
+	var s selection
+	var from []string
+	var offline bool
+	cmd := &cobra.Command{
+		Use:   "fetch [PACKAGE...]",
+		Short: "Fill the store of sources",
+		Long: `Fetch gets the sources of packages, and of all that they are built from, into the
+builder's directory: from the directories of --from, where a file or a commit of
+a git repository has the right hash, and from the mirrors that package.toml
+names. What has another hash than package.toml's is refused. After it, nothing
+else needs the network.`,
+		Example: `  cairn-builder fetch --all
+  cairn-builder fetch --from ~/mirrors bootstrap/stage0`,
+		RunE: cmdline.RunE(func(ctx context.Context, args []string) error { return a.fetch(ctx, &s, from, offline, args) }),
+	}
+	cmd.Flags().SortFlags = false
+	s.flags(cmd.Flags())
+	cmd.Flags().StringArrayVar(&from, "from", nil, "look for files and git repositories in `DIR` first; repeatable")
+	cmd.Flags().BoolVar(&offline, "offline", false, "ask no mirror")
+	return cmd
+}
+
+// closure returns the packages and all that they are built from.
+func closure(t *tree.Tree, ids []string) ([]*tree.Package, error) {
+	g, err := t.Graph()
+	if err != nil {
+		return nil, &cmdline.Problem{Reason: cmdline.TreeInvalid, Err: err}
+	}
+	named := make([]*tree.Package, len(ids))
+	for i, id := range ids {
+		named[i] = g.Node(id).Package
+	}
+	var all []*tree.Package
+	for _, n := range g.Closure(named...) {
+		all = append(all, n.Package)
+	}
+	return all, nil
+}
+
+func (a *app) fetch(ctx context.Context, s *selection, from []string, offline bool, args []string) error {
+	t, err := a.load()
+	if err != nil {
+		return err
+	}
+	ids, err := s.ids(t, args)
+	if err != nil {
+		return err
+	}
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	if err := a.takeFrom(ctx, store, t, ids, from); err != nil {
+		return err
+	}
+	packages, err := closure(t, ids)
+	if err != nil {
+		return err
+	}
+	wanted := source.All(t, packages)
+	if !offline {
+		f := source.Fetcher{Store: store, UserAgent: "cairn-builder/" + cmdline.Version()}
+		report := newFetchReport(a)
+		err = f.Fetch(ctx, wanted, report.progress)
+		report.Close()
+	} else {
+		err = store.Require(wanted)
+	}
+	if err != nil {
+		return classify(err)
+	}
+	v := fetchAnswer{Schema: "cairn.builder.fetch/v1", Sources: []fetchedView{}}
+	for i := range wanted {
+		w := &wanted[i]
+		v.Sources = append(v.Sources, fetchedView{w.Package, w.Name, w.File, w.SHA256, store.Path(w.SHA256)})
+	}
+	a.Answer(v, func(p term.Printer) {
+		for _, s := range v.Sources {
+			p.Printf("%s %s %s\n", s.SHA256, s.Package, s.File)
+		}
+	})
+	return nil
+}
+
+// store opens the store of sources.
+func (a *app) store() (*source.Store, error) {
+	s, err := source.Open(a.path("sources"))
+	if err != nil {
+		return nil, cmdline.Unwritable("opening the store of sources", err)
+	}
+	return s, nil
+}
+
+// takeFrom takes what is missing from directories.
+func (a *app) takeFrom(ctx context.Context, store *source.Store, t *tree.Tree, ids, dirs []string) error {
+	if len(dirs) == 0 {
+		return nil
+	}
+	packages, err := closure(t, ids)
+	if err != nil {
+		return err
+	}
+	taken, err := source.Import(ctx, store, source.All(t, packages), dirs...)
+	if err != nil {
+		return cmdline.Doing("looking for sources", err)
+	}
+	for _, from := range taken {
+		a.Note("%s: taken from %s", from.Wanted.File, from.Path)
+	}
+	return nil
+}
