@@ -28,9 +28,6 @@ import (
 // Schema names the form of a Result on disk.
 const Schema = "cairn.builder.result/v1"
 
-// Profile is the byte profile in which images are written.
-const Profile = "stagex/1"
-
 // Result is one image that was obtained, and how. It is all that an attestation
 // of it is made from.
 type Result struct {
