@@ -51,23 +51,42 @@ func (l *Ledger) Builds(ctx context.Context, name string) ([]*LoggedBuild, error
 	}
 	var builds []*LoggedBuild
 	for i := range claims.Logged {
-		c := &claims.Logged[i]
-		if c.Claim.PredicateType != attest.PredicateProvenance {
-			continue
+		if b := buildOf(claims.Origin, &claims.Logged[i]); b != nil {
+			builds = append(builds, b)
 		}
-		p, err := c.Statement.Provenance()
-		if err != nil || p.BuildDefinition.BuildType != attest.BuildTypeStageX || len(c.Claim.Subjects) != 1 {
-			continue
-		}
-		hex, ok := c.Claim.Subjects[0].Digests["sha256"]
-		if !ok {
-			continue
-		}
-		b := &LoggedBuild{Claimed: *ClaimedOf("sha256:"+hex, p), Parameters: p.BuildDefinition.ExternalParameters, Operators: c.Operators}
-		b.Entry = &Entry{Origin: claims.Origin, Index: c.Index, Envelope: string(c.Leaf.Envelope)}
-		builds = append(builds, b)
 	}
 	return builds, nil
+}
+
+// Build returns the build of an image that the attestation with this digest
+// claims.
+func (l *Ledger) Build(ctx context.Context, manifest, envelope string) (*LoggedBuild, error) {
+	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Digest: manifest}, l.Policy)
+	if err != nil {
+		return nil, fmt.Errorf("asking the ledger for the build of %s: %w", manifest, err)
+	}
+	for i := range claims.Logged {
+		c := &claims.Logged[i]
+		if b := buildOf(claims.Origin, c); b != nil && b.Manifest == manifest && string(c.Leaf.Envelope) == envelope {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("the ledger has no build of %s with the attestation %s", manifest, envelope)
+}
+
+// buildOf returns what an attestation says of a build of ours, or nil.
+func buildOf(origin string, c *client.Logged) *LoggedBuild {
+	if c.Claim.PredicateType != attest.PredicateProvenance || len(c.Claim.Subjects) != 1 {
+		return nil
+	}
+	p, err := c.Statement.Provenance()
+	hex, ok := c.Claim.Subjects[0].Digests["sha256"]
+	if err != nil || !ok || p.BuildDefinition.BuildType != attest.BuildTypeStageX {
+		return nil
+	}
+	b := &LoggedBuild{Claimed: *ClaimedOf("sha256:"+hex, p), Parameters: p.BuildDefinition.ExternalParameters, Operators: c.Operators}
+	b.Entry = &Entry{Origin: origin, Index: c.Index, Envelope: string(c.Leaf.Envelope)}
+	return b
 }
 
 // LoggedBuild is a build that somebody logged.

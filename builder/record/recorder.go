@@ -19,6 +19,9 @@ type Recorder struct {
 	Identity *Identity
 	Ledger   *Ledger // nil keeps the attestations for a later `cairn submit`
 	Results  Results
+	// Confirm is asked right before anything is submitted, if it is not nil: with
+	// an error, nothing is.
+	Confirm func(context.Context) error
 }
 
 // Build attests a build and logs it, unless that was done.
@@ -70,6 +73,11 @@ func (r *Recorder) record(ctx context.Context, path, subject string, sign func()
 	}
 	if r.Ledger == nil {
 		return nil, nil
+	}
+	if r.Confirm != nil {
+		if err := r.Confirm(ctx); err != nil {
+			return nil, fmt.Errorf("confirming that %s is to be logged: %w", path, err)
+		}
 	}
 	entry, err := r.Ledger.Log(ctx, raw, r.Identity.Signer.Public)
 	if err != nil {

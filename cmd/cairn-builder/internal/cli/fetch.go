@@ -87,13 +87,12 @@ func (a *app) fetch(ctx context.Context, s *selection, from []string, offline bo
 		return err
 	}
 	wanted := source.All(t, packages)
-	if !offline {
-		f := source.Fetcher{Store: store, UserAgent: "cairn-builder/" + cmdline.Version()}
-		report := newFetchReport(a)
-		err = f.Fetch(ctx, wanted, report.progress)
-		report.Close()
+	if offline {
+		err = missing(store, wanted)
 	} else {
-		err = store.Require(wanted)
+		report := newFetchReport(a)
+		err = fetcher(store).Fetch(ctx, wanted, report.progress)
+		report.Close()
 	}
 	if err != nil {
 		return classify(err)
@@ -129,12 +128,35 @@ func (a *app) takeFrom(ctx context.Context, store *source.Store, t *tree.Tree, i
 	if err != nil {
 		return err
 	}
-	taken, err := source.Import(ctx, store, source.All(t, packages), dirs...)
+	report := newFetchReport(a)
+	taken, err := fetcher(store).Import(ctx, source.All(t, packages), dirs, report.progress)
+	report.Close()
 	if err != nil {
 		return cmdline.Doing("looking for sources", err)
 	}
-	for _, from := range taken {
-		a.Note("%s: taken from %s", from.Wanted.File, from.Path)
+	for _, unread := range taken.Unread {
+		a.Note("not looked at: %v", unread)
+	}
+	for _, f := range taken.Found {
+		a.Note("%s: %s is %s", f.Package, f.File, f.From)
 	}
 	return nil
+}
+
+func fetcher(store *source.Store) *source.Fetcher {
+	return &source.Fetcher{Store: store, UserAgent: "cairn-builder/" + cmdline.Version()}
+}
+
+// missing returns an error of the sources that the store lacks.
+func missing(store *source.Store, wanted []source.Wanted) error {
+	var lacking []source.Missing
+	for _, w := range wanted {
+		if !store.Has(w.SHA256) {
+			lacking = append(lacking, source.Missing{Wanted: w})
+		}
+	}
+	if lacking == nil {
+		return nil
+	}
+	return &source.MissingError{Sources: lacking}
 }

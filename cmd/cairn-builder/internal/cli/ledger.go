@@ -20,6 +20,7 @@ import (
 type network struct {
 	ledger, policy string
 	timeout        time.Duration
+	token          string // of the queue of builds; only the worker has one
 }
 
 func (n *network) flags(f *pflag.FlagSet) {
@@ -50,7 +51,7 @@ func (n *network) connect(a *app) (*record.Ledger, error) {
 		a.Note("the log's signature is not checked: give --policy FILE, or set CAIRN_POLICY")
 	}
 	var err error
-	l.Client, err = client.New(n.ledger, client.Options{Timeout: n.timeout, UserAgent: "cairn-builder/" + cmdline.Version()})
+	l.Client, err = client.New(n.ledger, client.Options{Timeout: n.timeout, UserAgent: "cairn-builder/" + cmdline.Version(), Token: n.token})
 	if err != nil {
 		return nil, cmdline.Usagef("give --ledger URL, or set CAIRN_LEDGER", "%w", err)
 	}

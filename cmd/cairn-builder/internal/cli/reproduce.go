@@ -137,7 +137,7 @@ func (f *reproduceFlags) claims(b *build.Builder) (build.Claims, error) {
 		if err != nil {
 			return nil, cmdline.Unreadable("reading the lists of digests in "+f.digests, err)
 		}
-		return build.PublishedClaims(list.Map()), nil
+		return build.PublishedClaims(list), nil
 	}
 	ledger, id := b.Ledger()
 	if ledger == nil {
@@ -194,7 +194,7 @@ func (a *app) newSign() *cobra.Command {
 --ledger. What was taken from elsewhere cannot be signed as built: sign refuses
 it, and signs nothing.`,
 		Example: `  cairn-builder sign --all --key ci.key --operator https://ci.example --ledger https://log.example`,
-		RunE: cmdline.RunE(func(ctx context.Context, args []string) error { return a.sign(ctx, &s, &f, args) }),
+		RunE:    cmdline.RunE(func(ctx context.Context, args []string) error { return a.sign(ctx, &s, &f, args) }),
 	}
 	cmd.Flags().SortFlags = false
 	s.flags(cmd.Flags())
