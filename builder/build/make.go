@@ -68,6 +68,9 @@ func (b *Builder) stage(p *tree.Package, in *inputs, dst string) error {
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return err
 	}
+	if err := b.missing(p); err != nil {
+		return err
+	}
 	if _, err := source.Stage(b.cfg.Store, b.packageDir(p), p.Sources, dst); err != nil {
 		return err
 	}
@@ -77,6 +80,20 @@ func (b *Builder) stage(p *tree.Package, in *inputs, dst string) error {
 	}
 	if now.digest != in.context.digest {
 		return fmt.Errorf("%s has changed since this run began: run it again", p.Dir)
+	}
+	return nil
+}
+
+// missing returns an error of the sources that were not fetched.
+func (b *Builder) missing(p *tree.Package) error {
+	e := &source.MissingError{}
+	for _, s := range p.Sources {
+		if !b.cfg.Store.Has(s.SHA256) {
+			e.Sources = append(e.Sources, source.Missing{Wanted: source.Wanted{Source: s, Package: p.ID(), Dir: b.packageDir(p)}})
+		}
+	}
+	if len(e.Sources) > 0 {
+		return e
 	}
 	return nil
 }

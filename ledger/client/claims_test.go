@@ -39,17 +39,16 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsOfALiar has the ledger lie in each answer that a claim rests on.
-func TestClaimsOfALiar(t *testing.T) {
-	mallory, _, err := attest.GenerateEd25519()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name   string
-		tamper func(rpc string, m proto.Message)
-		want   string
-	}{
+// lie is how a ledger changes an answer, and what the client says of it.
+type lie struct {
+	name   string
+	tamper func(rpc string, m proto.Message)
+	want   string // nothing if nobody believes the lie
+}
+
+// lies are one for each answer that a claim rests on.
+func lies(mallory *attest.PublicKey) []lie {
+	return []lie{
 		{"an entry that is not in the tree", func(_ string, m proto.Message) {
 			if r, ok := m.(*cairnv1.GetInclusionProofResponse); ok {
 				r.InclusionProof[0][0] ^= 1
@@ -82,7 +81,7 @@ func TestClaimsOfALiar(t *testing.T) {
 		}, "is not the enrolment of key"},
 		{"a key that did not sign", func(_ string, m proto.Message) {
 			if r, ok := m.(*cairnv1.GetAttestationResponse); ok && r.GetEntry().GetIndex() > 0 {
-				r.Keys[0] = &cairnv1.Key{Fingerprint: string(mallory.Public.Fingerprint), PublicKey: mallory.Public.PEM}
+				r.Keys[0] = &cairnv1.Key{Fingerprint: string(mallory.Fingerprint), PublicKey: mallory.PEM}
 			}
 		}, "does not open"},
 		{"a checkpoint of another log", func(_ string, m proto.Message) {
@@ -90,7 +89,15 @@ func TestClaimsOfALiar(t *testing.T) {
 				r.Checkpoint = strings.Replace(r.GetCheckpoint(), "log.example/test", "log.example/other", 1)
 			}
 		}, "does not satisfy the policy"},
-	} {
+	}
+}
+
+func TestClaimsOfALiar(t *testing.T) {
+	mallory, _, err := attest.GenerateEd25519()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range lies(mallory.Public) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFixture(t)
 			f.log.Tamper = tt.tamper

@@ -74,61 +74,65 @@ func by(c Claim, operators ...string) Claim {
 	return c
 }
 
+// app is what an app is made of.
+var app = []string{"source:app.tar", "toolchain:tool"}
+
+var traceTests = []struct {
+	name   string
+	book   book
+	rules  Rules
+	want   Verdict
+	reason string // that some node gives
+}{
+	{"two operators, down to the seed", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}}),
+		Rules{Quorum: 2}, VerdictReproduced, ""},
+	{"equivalent counts", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Equivalent, "app", app...)}}),
+		Rules{Quorum: 2}, VerdictReproduced, ""},
+	{"nothing is logged", book{}, Rules{Quorum: 1}, VerdictUntried, "nothing that counts is logged"},
+	{"one operator of two", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...)}}),
+		Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
+	{"one operator with two keys", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("a", leaf.Identical, "app", app...)}}),
+		Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
+	{"one claim, signed for two", seeded(book{"app": {by(claim("a", leaf.NoResult, "app", app...), "a", "b")}}),
+		Rules{Quorum: 2}, VerdictReproduced, ""},
+	{"fetched counts for nothing", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), substituted(claim("b", leaf.Identical, "app", app...))}}),
+		Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
+	{"inconclusive counts for nothing", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Inconclusive, "app", app...)}}),
+		Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
+	{"an operator who does not count", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("c", leaf.Identical, "app", app...)}}),
+		Rules{Quorum: 2, Operators: []string{"a", "b"}}, VerdictUnproven, "1 of 2 operators"},
+	{"a difference is not outvoted", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...), claim("c", leaf.Different, "app", app...)}}),
+		Rules{Quorum: 2}, VerdictDiffers, "c says DIFFERENT in entry c#app"},
+	{"a difference of somebody who does not count", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...), claim("c", leaf.Different, "app", app...)}}),
+		Rules{Quorum: 2, Operators: []string{"a", "b"}}, VerdictReproduced, ""},
+	{"a failure", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...), claim("c", leaf.BuildFailed, "app", app...)}}),
+		Rules{Quorum: 2}, VerdictFailed, "BUILD_FAILED"},
+	{"a material nobody built", book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}},
+		Rules{Quorum: 2}, VerdictUnproven, `toolchain "tool" is untried`},
+	{"a material without a role must be good", book{"app": {claim("a", leaf.NoResult, "app", ":thing"), claim("b", leaf.Identical, "app", ":thing")}},
+		Rules{Quorum: 2}, VerdictUnproven, `material "thing" is untried`},
+	{"a material that one operator obtained", book{
+		"app":  {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)},
+		"tool": {claim("a", leaf.NoResult, "tool", "seed:hex0")},
+	}, Rules{Quorum: 2}, VerdictUnproven, `toolchain "tool" is unproven`},
+	{"no materials", book{"app": {claim("a", leaf.NoResult, "app"), claim("b", leaf.Identical, "app")}},
+		Rules{Quorum: 2}, VerdictUnproven, "it names no material"},
+	{"a source that is not pinned", book{"app": {claim("a", leaf.NoResult, "app", "unpinned:app.tar"), claim("b", leaf.Identical, "app", "unpinned:app.tar")}},
+		Rules{Quorum: 2}, VerdictUnproven, "is not pinned by a sha256"},
+	{"the rules' seed", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}}),
+		Rules{Quorum: 2, Seeds: []leaf.Digest{digestOf("hex0")}}, VerdictReproduced, ""},
+	{"another seed", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}}),
+		Rules{Quorum: 2, Seeds: []leaf.Digest{digestOf("other")}}, VerdictUnproven, "is not a seed of the rules"},
+	{"a cycle", book{
+		"app":  {claim("a", leaf.NoResult, "app", "toolchain:tool"), claim("b", leaf.Identical, "app", "toolchain:tool")},
+		"tool": {claim("a", leaf.NoResult, "tool", "toolchain:app"), claim("b", leaf.Identical, "tool", "toolchain:app")},
+	}, Rules{Quorum: 1}, VerdictUnproven, "a cycle"},
+	{"claims about something else", book{"app": {claim("a", leaf.NoResult, "other", app...), claim("b", leaf.NoResult, "other", app...)}},
+		Rules{Quorum: 1}, VerdictUntried, ""},
+}
+
 func TestTrace(t *testing.T) {
-	app := []string{"source:app.tar", "toolchain:tool"}
-	for _, tt := range []struct {
-		name   string
-		book   book
-		rules  Rules
-		want   Verdict
-		reason string // that some node gives
-	}{
-		{"two operators, down to the seed", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}}),
-			Rules{Quorum: 2}, VerdictReproduced, ""},
-		{"equivalent counts", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Equivalent, "app", app...)}}),
-			Rules{Quorum: 2}, VerdictReproduced, ""},
-		{"nothing is logged", book{}, Rules{Quorum: 1}, VerdictUntried, "nothing that counts is logged"},
-		{"one operator of two", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...)}}),
-			Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
-		{"one operator with two keys", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("a", leaf.Identical, "app", app...)}}),
-			Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
-		{"one claim, signed for two", seeded(book{"app": {by(claim("a", leaf.NoResult, "app", app...), "a", "b")}}),
-			Rules{Quorum: 2}, VerdictReproduced, ""},
-		{"fetched counts for nothing", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), substituted(claim("b", leaf.Identical, "app", app...))}}),
-			Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
-		{"inconclusive counts for nothing", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Inconclusive, "app", app...)}}),
-			Rules{Quorum: 2}, VerdictUnproven, "1 of 2 operators"},
-		{"an operator who does not count", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("c", leaf.Identical, "app", app...)}}),
-			Rules{Quorum: 2, Operators: []string{"a", "b"}}, VerdictUnproven, "1 of 2 operators"},
-		{"a difference is not outvoted", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...), claim("c", leaf.Different, "app", app...)}}),
-			Rules{Quorum: 2}, VerdictDiffers, "c says DIFFERENT in entry c#app"},
-		{"a difference of somebody who does not count", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...), claim("c", leaf.Different, "app", app...)}}),
-			Rules{Quorum: 2, Operators: []string{"a", "b"}}, VerdictReproduced, ""},
-		{"a failure", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...), claim("c", leaf.BuildFailed, "app", app...)}}),
-			Rules{Quorum: 2}, VerdictFailed, "BUILD_FAILED"},
-		{"a material nobody built", book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}},
-			Rules{Quorum: 2}, VerdictUnproven, `toolchain "tool" is untried`},
-		{"a material without a role must be good", book{"app": {claim("a", leaf.NoResult, "app", ":thing"), claim("b", leaf.Identical, "app", ":thing")}},
-			Rules{Quorum: 2}, VerdictUnproven, `material "thing" is untried`},
-		{"a material that one operator obtained", book{
-			"app":  {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)},
-			"tool": {claim("a", leaf.NoResult, "tool", "seed:hex0")},
-		}, Rules{Quorum: 2}, VerdictUnproven, `toolchain "tool" is unproven`},
-		{"no materials", book{"app": {claim("a", leaf.NoResult, "app"), claim("b", leaf.Identical, "app")}},
-			Rules{Quorum: 2}, VerdictUnproven, "it names no material"},
-		{"a source that is not pinned", book{"app": {claim("a", leaf.NoResult, "app", "unpinned:app.tar"), claim("b", leaf.Identical, "app", "unpinned:app.tar")}},
-			Rules{Quorum: 2}, VerdictUnproven, "is not pinned by a sha256"},
-		{"the rules' seed", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}}),
-			Rules{Quorum: 2, Seeds: []leaf.Digest{digestOf("hex0")}}, VerdictReproduced, ""},
-		{"another seed", seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}}),
-			Rules{Quorum: 2, Seeds: []leaf.Digest{digestOf("other")}}, VerdictUnproven, "is not a seed of the rules"},
-		{"a cycle", book{
-			"app":  {claim("a", leaf.NoResult, "app", "toolchain:tool"), claim("b", leaf.Identical, "app", "toolchain:tool")},
-			"tool": {claim("a", leaf.NoResult, "tool", "toolchain:app"), claim("b", leaf.Identical, "tool", "toolchain:app")},
-		}, Rules{Quorum: 1}, VerdictUnproven, "a cycle"},
-		{"claims about something else", book{"app": {claim("a", leaf.NoResult, "other", app...), claim("b", leaf.NoResult, "other", app...)}},
-			Rules{Quorum: 1}, VerdictUntried, ""},
-	} {
+	for _, tt := range traceTests {
 		t.Run(tt.name, func(t *testing.T) {
 			n, err := Trace(t.Context(), digestOf("app"), tt.rules, tt.book.find)
 			if err != nil {

@@ -27,6 +27,7 @@ type buildFlags struct {
 	platform string
 	parallel int
 	noCache  bool
+	logs     bool
 }
 
 func (f *buildFlags) flags(cmd *cobra.Command) {
@@ -40,6 +41,7 @@ func (f *buildFlags) flags(cmd *cobra.Command) {
 	fl.StringVar(&f.treeURI, "tree-uri", "", "`URI` at which others find the tree")
 	f.attester.flags(fl)
 	f.gate.flags(cmd)
+	fl.BoolVar(&f.logs, "logs", false, "show all that steps write")
 }
 
 func (a *app) newBuild() *cobra.Command {
@@ -172,7 +174,7 @@ func (a *app) withBuilder(ctx context.Context, t *tree.Tree, ids []string, f *bu
 	if err := a.takeFrom(ctx, cfg.Store, t, ids, f.from); err != nil {
 		return err
 	}
-	printer := a.progress()
+	printer := a.progress(f.logs)
 	defer printer.Close()
 	cfg.Progress = printer.Event
 	change(&cfg)

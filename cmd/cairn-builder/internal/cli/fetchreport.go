@@ -1,11 +1,8 @@
 package cli
 
 import (
-	"os"
 	"sync"
 	"time"
-
-	"github.com/mattn/go-isatty"
 
 	"github.com/cairnlog/cairn/builder/source"
 	"github.com/cairnlog/cairn/cmd/internal/term"
@@ -28,7 +25,7 @@ type fetchReport struct {
 
 func newFetchReport(a *app) *fetchReport {
 	r := &fetchReport{quiet: a.Quiet, every: 10 * time.Second, p: a.Printer(a.Err), now: time.Now}
-	if f, ok := a.Err.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+	if width(a.Err) > 0 {
 		r.tty, r.every = true, time.Second/2
 	}
 	r.last = r.now()

@@ -7,12 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cairnlog/cairn/builder/build"
 	"github.com/cairnlog/cairn/builder/engine"
+	"github.com/cairnlog/cairn/builder/queue/bearer"
 	"github.com/cairnlog/cairn/builder/record"
 	"github.com/cairnlog/cairn/builder/source"
 	"github.com/cairnlog/cairn/builder/tree"
@@ -74,8 +74,11 @@ func (a *app) token(path string) (string, error) {
 		}
 		return "", cmdline.Usagef("give --token FILE, as the ledger's operator made it", "no token is named")
 	}
-	b, err := cmdline.ReadSmall("token", path)
-	return strings.TrimSpace(string(b)), err
+	token, err := bearer.ReadOwn(path)
+	if err != nil {
+		return "", cmdline.Unreadable("reading the token", err)
+	}
+	return token, nil
 }
 
 func (a *app) work(ctx context.Context, f *workerFlags, t *tree.Tree, b *build.Builder) error {

@@ -1,0 +1,2 @@
+# end.m: the end of each program.
+:end

@@ -1,0 +1,2 @@
+// false: does nothing, unsuccessfully.
+main(argc, argv) { return 1; }

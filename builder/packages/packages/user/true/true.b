@@ -1,0 +1,2 @@
+// true: does nothing, successfully.
+main(argc, argv) { return 0; }
