@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The demonstration behind `make run`: this repository's own release is built
-# and rebuilt, both are attested and logged in a ledger that two of three
-# witnesses must cosign, all of them are stopped, and what was logged is verified
-# offline. Then they are started again and stay up, unless ONCE is set.
+# The demonstration behind `make run`: a tree of packages is built from a seed of
+# 249 bytes with one engine, and reproduced by somebody else with another; this
+# repository's own release is built and rebuilt; all of it is attested and logged
+# in a ledger that two of three witnesses must cosign. Then everything is stopped,
+# and what was logged is verified offline. At last it is started again and stays
+# up, unless ONCE is set.
 #
 # State is kept under .run and made anew each time.
 set -euo pipefail
@@ -49,7 +51,7 @@ stop() {
 }
 
 # What the ledger took last is still published: the witnesses stop after it.
-stop_all() { stop ledger $witnesses; }
+stop_all() { stop worker ledger $witnesses; }
 
 leave() {
 	local status=$?
@@ -92,6 +94,40 @@ start_network() {
 	start ledger cairn-ledger -dev "$run/ledger" -http "${ledger_url#http://}" -policy "$run/policy"
 	export CAIRN_LEDGER=$ledger_url
 	echo "ledger $(jq -r .origin <<<"$ready") at $CAIRN_LEDGER"
+}
+
+readonly tree=$root/builder/packages
+
+# start_worker starts the rebuilder's worker, which does what the ledger queues.
+start_worker() {
+	"$root/bin/cairn-builder" worker --tree "$tree" --dir "$run/rebuilder" --engine buildah --quiet \
+		--key "$run/rebuilder.key" --operator https://rebuilder.example --name rebuilder \
+		--token "$run/ledger/worker.token" >"$run/worker.log" 2>&1 &
+	pids[worker]=$!
+}
+
+# build_tree builds the ladder of the tree. Nothing is built upon its first rungs
+# before the rebuilder has obtained them, too.
+build_tree() {
+	"$root/bin/cairn-builder" build --tree "$tree" --dir "$run/builder" --quiet \
+		--key "$run/builder.key" --operator https://builder.example --gate-wait 15m pallet/ladder ||
+		fail "the tree could not be built; what the rebuilder did is in $run/worker.log"
+}
+
+# await_queue returns once the rebuilder has done all that the ledger queued.
+await_queue() {
+	local open failed
+	while :; do
+		open=0
+		for state in queued leased; do
+			open=$((open + $($cairn builds list --state "$state" -o json | jq '.builds | length')))
+		done
+		[ "$open" -gt 0 ] || break
+		kill -0 "${pids[worker]}" 2>/dev/null || fail "the worker ended; see $run/worker.log"
+		sleep 1
+	done
+	failed=$($cairn builds list --state failed -o json | jq '.builds | length')
+	[ "$failed" -eq 0 ] || fail "$failed reproductions failed; see $run/worker.log"
 }
 
 # sources lists the files that a release is built from.
@@ -149,7 +185,19 @@ for who in builder rebuilder; do
 	$cairn enrol --key "$run/$who.key" --operator "https://$who.example"
 done
 
-say "the builder attests what it built, and from what; the rebuilder what it got"
+say "a builder makes packages from a seed of 249 bytes; a rebuilder reproduces each with another engine"
+start_worker
+build_tree
+await_queue
+seed=sha256:$(sha256 <"$tree/packages/bootstrap/stage0/hex0-seed")
+wc=sha256:$("$root/bin/cairn-builder" digests --dir "$run/builder" | awk '$2 == "user-wc" { print $1 }')
+pallet=sha256:$("$root/bin/cairn-builder" digests --dir "$run/builder" | awk '$2 == "pallet-ladder" { print $1 }')
+
+say "where wc comes from: each step built by one, reproduced by the other, down to the seed"
+$cairn trace --quorum 2 --seed "$seed" "$wc"
+$cairn trace --quorum 2 --seed "$seed" "$pallet" >/dev/null
+
+say "the builder attests this release, and what it was built from; the rebuilder what it got"
 sum=$(sources | xargs -0 sha256sum | sha256)
 modules=$(sha256 <go.sum)
 toolchain=$(cd "$(go env GOROOT)" && find bin pkg/tool -type f | LC_ALL=C sort | xargs sha256sum | sha256)
@@ -188,12 +236,15 @@ done
 [ "$differing" -eq 0 ] || fail "$differing of the rebuilt commands differ: the release is not reproducible"
 
 say "verdict: reproduced"
-echo "$commands: built by https://builder.example, rebuilt bit for bit by https://rebuilder.example;"
+echo "pallet-ladder and all it is made from, down to the seed of 249 bytes: built with BuildKit by"
+echo "https://builder.example, reproduced with Buildah by https://rebuilder.example;"
+echo "$commands: built by the one, rebuilt bit for bit by the other;"
 echo "$verified attestations proven to be logged, offline."
 
 [ -z "${ONCE:-}" ] || exit 0
 say "the ledger and its witnesses are up; stop them with Ctrl-C"
 start_network
+start_worker
 echo "look: $CAIRN_LEDGER/"
 echo "try:  CAIRN_LEDGER=$CAIRN_LEDGER bin/cairn list"
 wait "${pids[ledger]}"

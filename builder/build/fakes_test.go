@@ -36,9 +36,10 @@ import (
 type fakeEngine struct {
 	name string
 	// salt is added to what a package's image holds; comment to its history only.
-	salt, comment map[string]string
-	fail          map[string]error
-	hook          func(r *engine.Request)
+	// env is the environment of its configuration.
+	salt, comment, env map[string]string
+	fail               map[string]error
+	hook               func(r *engine.Request)
 
 	mu    sync.Mutex
 	built []string
@@ -69,6 +70,9 @@ func (e *fakeEngine) Build(ctx context.Context, r *engine.Request) (*engine.Resu
 	d.Image.Created = &created
 	d.Image.History = []ocispec.History{{Created: &created, CreatedBy: "COPY . /" + e.comment[r.ID]}}
 	d.Image.Config = dockerspec.DockerOCIImageConfig{}
+	if env := e.env[r.ID]; env != "" {
+		d.Image.Config.Env = []string{env}
+	}
 	_, err = image.StageX1.Write(ctx, r.Output, &image.Input{
 		Description: d, Annotations: r.Annotations,
 		Layers: []func() (io.ReadCloser, error){func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil }},

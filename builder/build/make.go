@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/cairnlog/cairn/builder/source"
 	"github.com/cairnlog/cairn/builder/tree"
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
 // made is an image that was obtained, before it is kept.
@@ -56,10 +58,31 @@ func (b *Builder) fill(ctx context.Context, m *made, p *tree.Package, in *inputs
 		m.result.Rebuilt = !done.Cached()
 	}
 	if err != nil {
-		return err
+		return engineError(p, err)
 	}
 	m.result.Obtained = attest.Built
 	return m.describe(ctx)
+}
+
+// EngineError is an engine that could not say what comes of a package: it ended,
+// could not be reached, or had no space.
+type EngineError struct {
+	Package string
+	Err     error
+}
+
+func (e *EngineError) Error() string { return fmt.Sprintf("%s: %v", e.Package, e.Err) }
+
+// Unwrap returns the cause.
+func (e *EngineError) Unwrap() error { return e.Err }
+
+// engineError tells what a package did from what the engine did.
+func engineError(p *tree.Package, err error) error {
+	var step *engine.StepError
+	if errors.As(err, &step) {
+		return err
+	}
+	return &EngineError{p.ID(), err}
 }
 
 // stage makes the build context, and checks that the package's directory is
@@ -145,7 +168,12 @@ func (m *made) describe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the image of %s: %w", m.result.Package, err)
 	}
+	running, err := im.Running()
+	if err != nil {
+		return fmt.Errorf("reading the image of %s: %w", m.result.Package, err)
+	}
 	r := m.result
+	r.Running = string(leaf.SHA256(running))
 	r.Index, r.Manifest, r.Config = im.Index.String(), im.Manifest.Digest.String(), im.Config.Digest.String()
 	r.Content = content.Digest.String()
 	for _, l := range im.Layers {

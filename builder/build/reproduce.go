@@ -129,12 +129,15 @@ func (b *Builder) settle(ctx context.Context, c *record.Claimed, m *made, failed
 }
 
 // Judge compares a rebuild with what is known of a distributed image: by its
-// bytes, then its layers, then its content. A difference after building from
+// bytes, then its layers, then its content, these two only where both run the
+// same. A difference after building from
 // other images than the claim's says nothing about the package.
 func Judge(c *record.Claimed, r *record.Result) record.Outcome {
 	switch {
 	case r.Manifest == c.Manifest:
 		return record.Outcome{Result: leaf.Identical}
+	case c.Running != r.Running:
+		// Equal files that run otherwise are not equivalent.
 	case len(c.DiffIDs) > 0 && slices.Equal(c.DiffIDs, r.DiffIDs):
 		return record.Outcome{Result: leaf.Equivalent, Method: record.MethodLayers}
 	case c.Content != "" && c.Content == r.Content:

@@ -38,6 +38,7 @@ func TestReproduce(t *testing.T) {
 	}{
 		{"the same bytes", func(*fakeEngine) {}, leaf.Identical, "", false},
 		{"the same layers", func(e *fakeEngine) { e.comment = map[string]string{"core-tool": "!"} }, leaf.Equivalent, record.MethodLayers, false},
+		{"the same layers that run otherwise", func(e *fakeEngine) { e.env = map[string]string{"core-tool": "LD_PRELOAD=/made"} }, leaf.Different, "", false},
 		{"other content", func(e *fakeEngine) { e.salt = map[string]string{"core-tool": "!"} }, leaf.Different, "", false},
 		{"a step fails", func(e *fakeEngine) { e.fail = map[string]error{"core-tool": broken} }, leaf.BuildFailed, "", true},
 		{"built from another image", func(e *fakeEngine) { e.salt = map[string]string{"bootstrap-seed": "!"} }, leaf.Inconclusive, "", false},

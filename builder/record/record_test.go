@@ -75,7 +75,7 @@ func result(image, with string) *Result {
 	return &Result{
 		Package: "core-tool", Version: "1.0", Inputs: digest("inputs"), Platform: "linux/amd64",
 		Manifest: digest(image), Index: digest("index of " + image), Config: digest("config of " + image),
-		DiffIDs: []string{digest("layer of " + image)}, Content: digest("content of " + image),
+		DiffIDs: []string{digest("layer of " + image)}, Content: digest("content of " + image), Running: digest("running"),
 		Obtained: attest.Built, Rebuilt: true, Engine: engine.Info{Name: with, Version: "1"}, Profile: "stagex/1",
 		Steps:       []engine.Step{{Name: "RUN make", Network: "none"}},
 		Started:     time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
@@ -125,7 +125,7 @@ func TestBuildAttestation(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := ClaimedOf(res.Manifest, p)
-	if c.Content != res.Content || !cmp.Equal(c.DiffIDs, res.DiffIDs) || c.Images["bootstrap-cc"] != leaf.SHA256([]byte("cc")).Hex() {
+	if c.Content != res.Content || c.Running != res.Running || !cmp.Equal(c.DiffIDs, res.DiffIDs) || c.Images["bootstrap-cc"] != leaf.SHA256([]byte("cc")).Hex() {
 		t.Errorf("what the attestation says of the image: %+v", c)
 	}
 	if p.BuildDefinition.InternalParameters["rebuilt"] != true || p.BuildDefinition.InternalParameters["profile"] != "stagex/1" {

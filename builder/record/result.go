@@ -44,6 +44,9 @@ type Result struct {
 	Config   string   `json:"config"`
 	DiffIDs  []string `json:"diffIds"`
 	Content  string   `json:"content"` // canonical content digest
+	// Running is the digest of what of the configuration decides what runs, as
+	// image.Running has it.
+	Running string `json:"running"`
 
 	Obtained attest.Obtained `json:"obtained"`
 	// Rebuilt says that no step came from a cache.

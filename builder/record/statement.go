@@ -132,6 +132,7 @@ const (
 	byproductConfig  = "config"
 	byproductContent = "content"
 	byproductLayer   = "layer"
+	byproductRunning = "running"
 )
 
 // ContentMediaType is that of the text which the content digest is of.
@@ -148,6 +149,7 @@ func byproducts(r *Result) []attest.ResourceDescriptor {
 		one(byproductIndex, r.Index, "application/vnd.oci.image.index.v1+json"),
 		one(byproductConfig, r.Config, "application/vnd.oci.image.config.v1+json"),
 		one(byproductContent, r.Content, ContentMediaType),
+		one(byproductRunning, r.Running, "application/json"),
 	}
 	for _, d := range r.DiffIDs {
 		list = append(list, one(byproductLayer, d, "application/vnd.oci.image.layer.v1.tar"))
@@ -161,6 +163,7 @@ type Claimed struct {
 	// What its build's attestation says, if there is one; empty otherwise.
 	Entry   *Entry
 	Content string
+	Running string
 	DiffIDs []string
 	Images  map[string]string // package to hex digest of the images it was built from
 }
@@ -178,6 +181,8 @@ func ClaimedOf(manifest string, p *attest.Provenance) *Claimed {
 		switch b.Name {
 		case byproductContent:
 			c.Content = digest
+		case byproductRunning:
+			c.Running = digest
 		case byproductLayer:
 			c.DiffIDs = append(c.DiffIDs, digest)
 		}

@@ -98,7 +98,7 @@ func TestBuildFailedIsLogged(t *testing.T) {
 	}
 	before := len(w.entries())
 	f := w.fails(args...)
-	if !strings.Contains(f.Error, "no space left on device") {
+	if f.Reason != "ENGINE_UNAVAILABLE" || !strings.Contains(f.Error, "core-big") || !strings.Contains(f.Error, "disk is full") {
 		t.Errorf("failure %+v", f)
 	}
 	if after := len(w.entries()); after > before+1 { // the seed may have been built

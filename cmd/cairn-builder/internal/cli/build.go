@@ -178,6 +178,13 @@ func (a *app) withBuilder(ctx context.Context, t *tree.Tree, ids []string, f *bu
 	defer printer.Close()
 	cfg.Progress = printer.Event
 	change(&cfg)
+	done := cfg.Done
+	cfg.Done = func(r build.Report) {
+		printer.Ended(r.Package)
+		if done != nil {
+			printer.Aside(func() { done(r) })
+		}
+	}
 	if cfg.Engine, err = f.engine.start(ctx, a); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 
 	"github.com/cairnlog/cairn/builder/build"
@@ -15,6 +16,7 @@ func classify(err error) error {
 	var step *engine.StepError
 	var gate *build.GateError
 	var missing *source.MissingError
+	var ended *build.EngineError
 	var r reason.Reason
 	switch {
 	case errors.As(err, &step):
@@ -23,6 +25,8 @@ func classify(err error) error {
 		r = cmdline.GateShut
 	case errors.As(err, &missing):
 		r = cmdline.SourceMissing
+	case errors.As(err, &ended) && !errors.Is(err, context.Canceled):
+		r = cmdline.EngineUnavailable
 	default:
 		return err
 	}
