@@ -56,6 +56,8 @@ type config struct {
 	Debug string `yaml:"debug"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel slog.Level `yaml:"logLevel"`
+	// Builds is the queue of builds; none if it is left out.
+	Builds *buildsConfig `yaml:"builds"`
 
 	// dev is set by -dev: keys and directories that are missing are made.
 	dev bool
@@ -90,6 +92,11 @@ func devConfig(dir string) *config {
 	c.HTTP, c.GRPC = "127.0.0.1:0", "127.0.0.1:0"
 	c.Limits = intake.Limits{}
 	c.Grace = 10 * time.Second
+	c.Builds = &buildsConfig{
+		Database: filepath.Join(dir, "builds.db"),
+		Tokens:   filepath.Join(dir, "worker.token"),
+	}
+	c.Builds.Reproduce.From = []string{"*"}
 	c.dev = true
 	return c
 }
@@ -165,6 +172,9 @@ func (c *config) check() error {
 		if v == "" {
 			return fmt.Errorf("%s is missing", name)
 		}
+	}
+	if err := c.Builds.check(); err != nil {
+		return err
 	}
 	inside, err := filepath.Rel(c.Log, c.State)
 	if err == nil && filepath.IsLocal(inside) {

@@ -54,6 +54,9 @@ func prepareDev(cfg *config) error {
 			return err
 		}
 	}
+	if err := createDevToken(cfg.Builds.Tokens); err != nil {
+		return err
+	}
 	return writeDevPolicy(filepath.Join(dir, "policy"), cfg.Key)
 }
 

@@ -29,6 +29,7 @@ type ledger struct {
 	intake    *intake.Intake
 	publisher *checkpoint.Publisher
 	witnesses *cosign.Collector // nil if the policy names none
+	builds    *builds           // nil if there is no queue
 	server    *server.Server
 	log       engine.Log
 	closers   []io.Closer // in the order of opening
@@ -121,10 +122,17 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	if err := l.newPublisher(ctx, cfg, key, trust, prover, logger); err != nil {
 		return err
 	}
-	l.server, err = server.New(ctx, server.Config{
+	if err := l.openBuilds(ctx, cfg, index, blobs, logger); err != nil {
+		return err
+	}
+	c := server.Config{
 		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Blobs: blobs, Index: index,
 		VKey: l.vkey, Logger: logger, Now: time.Now,
-	})
+	}
+	if l.builds != nil {
+		c.Builds = l.builds
+	}
+	l.server, err = server.New(ctx, c)
 	return err
 }
 
@@ -205,6 +213,9 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 		defer stopServing()
 		return l.intake.Run(appending)
 	})
+	if l.builds != nil {
+		g.Go(func() error { l.builds.run(serving); return nil })
+	}
 	g.Go(func() error {
 		defer stopAppending()
 		return l.server.Serve(serving, httpListener, grpcListener, l.grace)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -113,7 +114,11 @@ witnessRetry: 1s
 refreshInterval: 0s
 grace: 1m
 logLevel: debug
+builds: {database: DIR/builds.db, tokens: DIR/tokens, reproduce: {from: ["https://alice.example"]}}
 `, 0, ""},
+		{"builds without tokens", paths + "builds: {database: DIR/builds.db}\n", 2, "builds needs database and tokens"},
+		{"builds without a database", paths + "builds: {tokens: DIR/tokens}\n", 2, "builds needs database and tokens"},
+		{"an unknown key of builds", paths + "builds: {database: x, tokens: x, reproduce: {form: []}}\n", 2, "form"},
 		{"an unknown key", paths + "bolbs: x\n", 2, "bolbs"},
 		{"an unknown key within", paths + "limits: {perkey: {perSecond: 1}}\n", 2, "perkey"},
 		{"a key twice", paths + "log: DIR/other\n", 2, "log"},
@@ -173,6 +178,33 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestTokens starts with files of tokens that are not there or not as they should
+// be.
+func TestTokens(t *testing.T) {
+	f := newFiles(t)
+	for _, test := range []struct {
+		name, text string
+		mode       os.FileMode
+		says       string
+	}{
+		{"no file", "", 0, "reading tokens"},
+		{"a file that others read", "V5XQMHNYOUH2JRVYKBB4CWHJ7A bob\n", 0o644, "chmod 600"},
+		{"a file of something else", "hello\n", 0o600, "TOKEN NAME"},
+	} {
+		tokens := filepath.Join(f.dir, "tokens")
+		if test.text != "" {
+			if err := errors.Join(os.WriteFile(tokens, []byte(test.text), test.mode), os.Chmod(tokens, test.mode)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		config := f.write("cairn-ledger.yaml", paths+"http: 127.0.0.1:0\ngrpc: 127.0.0.1:0\nbuilds: {database: DIR/builds.db, tokens: DIR/tokens}\n")
+		code, stdout, stderr := command(t, "-config", config)
+		if code != 2 || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 2 and %q", test.name, code, stdout, stderr, test.says)
+		}
+	}
+}
+
 // TestServesUntilStopped runs the command in this process, as main does.
 func TestServesUntilStopped(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
@@ -189,6 +221,9 @@ func TestServesUntilStopped(t *testing.T) {
 			}
 		case code := <-ended:
 			t.Fatalf("exit code %d\n%s", code, stderr.String())
+		}
+		if info, err := os.Stat(filepath.Join(dir, "worker.token")); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the token of workers: %v, %v", info, err)
 		}
 		cancel()
 		if code := <-ended; code != 0 || stderr.Len() > 0 {

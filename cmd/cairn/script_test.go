@@ -64,6 +64,10 @@ func TestScripts(t *testing.T) {
 			"exits":      exits,
 			"capture":    capture,
 			"json":       jsonMember,
+			"asks":       asks,
+			"lease":      leaseBuild,
+			"append":     appendBuildLog,
+			"fail":       failBuild,
 		},
 	})
 }

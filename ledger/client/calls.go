@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -28,6 +29,7 @@ func (c *Client) SubmitAttestation(ctx context.Context, req *cairnv1.SubmitAttes
 		path:   []string{"v1", "attestations"},
 		query:  q,
 		body:   req.GetAttestation(),
+		media:  "application/octet-stream",
 	}, resp))
 }
 
@@ -115,10 +117,29 @@ var errEnded = errors.New("the stream ended")
 // does not connect again by itself.
 func (c *Client) WatchCheckpoints(ctx context.Context, _ *cairnv1.WatchCheckpointsRequest) iter.Seq2[*cairnv1.WatchCheckpointsResponse, error] {
 	return func(yield func(*cairnv1.WatchCheckpointsResponse, error) bool) {
+		r := get(nil, "log", "checkpoints:watch")
+		for m, err := range stream[cairnv1.WatchCheckpointsResponse](ctx, c, r) {
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+		yield(nil, &UnansweredError{URL: c.url(r), Err: errEnded})
+	}
+}
+
+// message is the pointer to a message M.
+type message[M any] interface {
+	*M
+	proto.Message
+}
+
+// stream yields what the ledger streams, until that ends or an error, which is
+// the last thing it yields.
+func stream[M any, P message[M]](ctx context.Context, c *Client, r *call) iter.Seq2[P, error] {
+	return func(yield func(P, error) bool) {
 		// A consumer that stops must not leave the connection behind.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		r := get(nil, "log", "checkpoints:watch")
 		resp, err := c.send(ctx, r)
 		if err != nil {
 			yield(nil, err)
@@ -127,7 +148,7 @@ func (c *Client) WatchCheckpoints(ctx context.Context, _ *cairnv1.WatchCheckpoin
 		defer func() { _ = resp.Body.Close() }()
 		if resp.StatusCode != http.StatusOK {
 			body, _ := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer))
-			_, err := refusal(c.url(r), resp, body)
+			_, err := refusal(c.url(r), resp, unwrap(body))
 			yield(nil, err)
 			return
 		}
@@ -137,39 +158,52 @@ func (c *Client) WatchCheckpoints(ctx context.Context, _ *cairnv1.WatchCheckpoin
 			if len(lines.Bytes()) == 0 {
 				continue
 			}
-			m, err := checkpointOf(c.url(r), lines.Bytes())
-			if !yield(m, err) || err != nil {
+			m := P(new(M))
+			if err := streamed(c.url(r), lines.Bytes(), m); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(m, nil) {
 				return
 			}
 		}
-		err = lines.Err()
-		if err == nil {
-			err = errEnded
+		if err := lines.Err(); err != nil {
+			yield(nil, &UnansweredError{URL: c.url(r), Err: err})
 		}
-		yield(nil, &UnansweredError{URL: c.url(r), Err: err})
 	}
 }
 
-// checkpointOf decodes one line of the gateway's stream.
-func checkpointOf(url string, line []byte) (*cairnv1.WatchCheckpointsResponse, error) {
+// unwrap returns the status in the answer that refuses a stream, which the
+// gateway wraps as it does one that ends a stream.
+func unwrap(body []byte) []byte {
+	var item struct {
+		Error json.RawMessage `json:"error"`
+	}
+	if err := json.Unmarshal(body, &item); err == nil && len(item.Error) > 0 {
+		return item.Error
+	}
+	return body
+}
+
+// streamed decodes one line of the gateway's stream.
+func streamed(url string, line []byte, m proto.Message) error {
 	var item struct {
 		Result json.RawMessage `json:"result"`
 		Error  *rpcStatus      `json:"error"`
 	}
 	if err := json.Unmarshal(line, &item); err != nil {
-		return nil, &UnansweredError{URL: url, Err: fmt.Errorf("decoding the stream: %w", err)}
+		return &UnansweredError{URL: url, Err: fmt.Errorf("decoding the stream: %w", err)}
 	}
 	if item.Error != nil {
 		if e := item.Error.refused(); e != nil {
-			return nil, e
+			return e
 		}
-		return nil, &UnansweredError{URL: url, Err: fmt.Errorf("the stream broke: %q", item.Error.Message)}
+		return &UnansweredError{URL: url, Err: fmt.Errorf("the stream broke: %q", item.Error.Message)}
 	}
-	m := &cairnv1.WatchCheckpointsResponse{}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(item.Result, m); err != nil {
-		return nil, &UnansweredError{URL: url, Err: fmt.Errorf("decoding the stream: %w", err)}
+		return &UnansweredError{URL: url, Err: fmt.Errorf("decoding the stream: %w", err)}
 	}
-	return m, nil
+	return nil
 }
 
 func get(q url.Values, path ...string) *call {

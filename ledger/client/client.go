@@ -1,7 +1,8 @@
 // Package client asks a ledger over its REST gateway.
 //
-// Its methods are those of the gRPC service cairn.v1.LedgerService, with the
-// same messages; docs/api.md describes both. What a ledger answers is not
+// Its methods are those of the gRPC services cairn.v1.LedgerService and, in
+// builds.go, cairn.v1.BuildService, with the same messages; docs/api.md describes
+// both. What a ledger answers is not
 // trusted: the functions of check.go hold an answer to the checkpoint it came
 // with, and the checkpoint to a policy.
 //
@@ -57,6 +58,9 @@ type Options struct {
 	Timeout time.Duration
 	// UserAgent names the program, such as "cairn/v1.2.0".
 	UserAgent string
+	// Token is sent with the calls that change the queue of builds, and with no
+	// others.
+	Token string
 	// Sleep waits before a call is repeated, and returns early with ctx's
 	// error. It is there for tests.
 	Sleep func(ctx context.Context, d time.Duration) error
@@ -68,6 +72,7 @@ type Client struct {
 	http    *http.Client
 	timeout time.Duration
 	agent   string
+	token   string
 	sleep   func(context.Context, time.Duration) error
 }
 
@@ -81,7 +86,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("ledger URL %q is not of the form http(s)://host[:port][/path]", baseURL)
 	}
-	c := &Client{base: u, timeout: opts.Timeout, agent: opts.UserAgent, sleep: opts.Sleep}
+	c := &Client{base: u, timeout: opts.Timeout, agent: opts.UserAgent, token: opts.Token, sleep: opts.Sleep}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
 	}
@@ -130,6 +135,8 @@ type call struct {
 	path   []string // elements below the base URL; see element
 	query  url.Values
 	body   []byte
+	media  string // type of the body
+	secret bool   // whether the token is sent
 }
 
 func (c *Client) url(r *call) string {
@@ -189,8 +196,11 @@ func (c *Client) send(ctx context.Context, r *call) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making request: %w", err)
 	}
-	if r.method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/octet-stream")
+	if r.media != "" {
+		req.Header.Set("Content-Type", r.media)
+	}
+	if r.secret && c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	req.Header.Set("Accept", "application/json")
 	if c.agent != "" {

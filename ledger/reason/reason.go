@@ -53,8 +53,10 @@ const (
 	PermissionDenied   Code = 7
 	ResourceExhausted  Code = 8
 	FailedPrecondition Code = 9
+	Unimplemented      Code = 12
 	Internal           Code = 13
 	Unavailable        Code = 14
+	Unauthenticated    Code = 16
 )
 
 // String returns the name as google.rpc.Code spells it.
@@ -72,10 +74,14 @@ func (c Code) String() string {
 		return "RESOURCE_EXHAUSTED"
 	case FailedPrecondition:
 		return "FAILED_PRECONDITION"
+	case Unimplemented:
+		return "UNIMPLEMENTED"
 	case Internal:
 		return "INTERNAL"
 	case Unavailable:
 		return "UNAVAILABLE"
+	case Unauthenticated:
+		return "UNAUTHENTICATED"
 	}
 	return fmt.Sprintf("CODE_%d", uint32(c))
 }

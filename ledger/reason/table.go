@@ -36,6 +36,11 @@ const (
 	AttestationNotFound  Reason = "ATTESTATION_NOT_FOUND"
 	KeyNotFound          Reason = "KEY_NOT_FOUND"
 	NothingPublished     Reason = "NOTHING_PUBLISHED"
+	BuildsAbsent         Reason = "BUILDS_ABSENT"
+	BuildNotFound        Reason = "BUILD_NOT_FOUND"
+	BuildEnded           Reason = "BUILD_ENDED"
+	LeaseLost            Reason = "LEASE_LOST"
+	TokenRefused         Reason = "TOKEN_REFUSED"
 	InternalError        Reason = "INTERNAL_ERROR"
 )
 
@@ -142,6 +147,21 @@ var table = []Row{
 	{NothingPublished, Unavailable, 503, ExitNotAsked,
 		"The log has no published checkpoint yet.",
 		"Try again: the ledger is starting or waits for its witnesses."},
+	{BuildsAbsent, Unimplemented, 501, ExitNotAsked,
+		"This ledger keeps no queue of builds.",
+		"Ask another ledger, or tell the operator to configure `builds`."},
+	{BuildNotFound, NotFound, 404, ExitUnproven,
+		"There is no such build in the queue, or it ended so long ago that it was deleted.",
+		"List the builds: `cairn builds list`."},
+	{BuildEnded, FailedPrecondition, 400, ExitNo,
+		"The build is done or has failed, and stays so.",
+		"Queue it again if it is wanted again."},
+	{LeaseLost, FailedPrecondition, 400, ExitNo,
+		"The worker does not hold the build any more: its lease ran out, or the build was cancelled.",
+		"Stop, and lease another build; what was not logged is built again by whoever leases this one."},
+	{TokenRefused, Unauthenticated, 401, ExitNo,
+		"The request carries no token, or one that the ledger does not know.",
+		"Give the file with a token that the ledger's operator made: `--token FILE`, or CAIRN_TOKEN."},
 	{InternalError, Internal, 500, ExitNotAsked,
 		"The ledger failed in a way it did not expect.",
 		"Try again; if it stays, report it with the request id."},

@@ -23,15 +23,16 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// gateway serves the service over REST. It calls it in this process, through the
+// gateway serves the services over REST. It calls them in this process, through the
 // same interceptors as the gRPC server.
 type gateway struct{ mux *runtime.ServeMux }
 
-// newGateway returns a gateway to svc.
-func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, in *interceptors) (*gateway, error) {
+// newGateway returns a gateway to svc and builds.
+func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, in *interceptors) (*gateway, error) {
 	var channel inprocgrpc.Channel
 	channel.WithServerUnaryInterceptor(in.unary).WithServerStreamInterceptor(in.stream)
 	cairnv1.RegisterLedgerServiceServer(&channel, svc)
+	cairnv1.RegisterBuildServiceServer(&channel, builds)
 	g := &gateway{}
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, rawBody{&runtime.JSONPb{
@@ -39,7 +40,8 @@ func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, in *interc
 			UnmarshalOptions: protojson.UnmarshalOptions{},
 		}}),
 		// Nothing of a request's headers reaches the service but what is set
-		// here, so that no one can pretend to be the gateway.
+		// here, and Authorization, which the mux hands on by itself: so no one can
+		// pretend to be the gateway.
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
@@ -49,6 +51,9 @@ func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, in *interc
 		runtime.WithErrorHandler(writeError),
 	)
 	if err := cairnv1.RegisterLedgerServiceHandlerClient(ctx, g.mux, cairnv1.NewLedgerServiceClient(&channel)); err != nil {
+		return nil, fmt.Errorf("registering the gateway: %w", err)
+	}
+	if err := cairnv1.RegisterBuildServiceHandlerClient(ctx, g.mux, cairnv1.NewBuildServiceClient(&channel)); err != nil {
 		return nil, fmt.Errorf("registering the gateway: %w", err)
 	}
 	return g, nil
@@ -148,6 +153,9 @@ func writeStatus(w http.ResponseWriter, st *status.Status, code int) {
 	if err != nil {
 		http.Error(w, st.Message(), http.StatusInternalServerError)
 		return
+	}
+	if code == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)

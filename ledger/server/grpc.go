@@ -42,7 +42,7 @@ const (
 	mdRequestID = "x-request-id"
 )
 
-func newGRPCServer(svc cairnv1.LedgerServiceServer, in *interceptors) (*grpc.Server, *health.Server) {
+func newGRPCServer(svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, in *interceptors) (*grpc.Server, *health.Server) {
 	s := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -52,6 +52,7 @@ func newGRPCServer(svc cairnv1.LedgerServiceServer, in *interceptors) (*grpc.Ser
 		grpc.StreamInterceptor(in.stream),
 	)
 	cairnv1.RegisterLedgerServiceServer(s, svc)
+	cairnv1.RegisterBuildServiceServer(s, builds)
 	h := health.NewServer()
 	h.SetServingStatus(cairnv1.LedgerService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(s, h)

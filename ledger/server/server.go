@@ -33,6 +33,7 @@ type Config struct {
 	Log       engine.Log
 	Blobs     store.Blobs
 	Index     store.Index
+	Builds    Builds // the queue of builds; nil for none
 	VKey      string // the log's verifier key, for people to copy
 	Logger    *slog.Logger
 	Now       func() time.Time
@@ -62,10 +63,14 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		index:     cfg.Index,
 		closing:   s.closing,
 	}
+	if cfg.Builds == nil {
+		s.cfg.Builds = noBuilds{}
+	}
+	reg.MustRegister(s.cfg.Builds)
 	in := &interceptors{metrics: m, log: cfg.Logger}
-	s.grpc, s.health = newGRPCServer(svc, in)
+	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in)
 	var err error
-	if s.gateway, err = newGateway(ctx, svc, in); err != nil {
+	if s.gateway, err = newGateway(ctx, svc, s.cfg.Builds, in); err != nil {
 		return nil, err
 	}
 	if s.home, err = template.New("home").Parse(homeHTML); err != nil {
@@ -123,6 +128,9 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 // Serve returns.
 func (s *Server) Serve(ctx context.Context, httpListener, grpcListener net.Listener, grace time.Duration) error {
 	s.health.SetServingStatus(cairnv1.LedgerService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	if _, absent := s.cfg.Builds.(noBuilds); !absent {
+		s.health.SetServingStatus(cairnv1.BuildService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		// Stopped before it began is stopped as asked.
@@ -147,6 +155,7 @@ func (s *Server) Serve(ctx context.Context, httpListener, grpcListener net.Liste
 func (s *Server) drain(grace time.Duration) error {
 	s.health.Shutdown()
 	close(s.closing) // ends the streams, which would never end by themselves
+	s.cfg.Builds.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	err := s.http.Shutdown(ctx)

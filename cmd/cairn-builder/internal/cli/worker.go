@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -66,12 +67,12 @@ func (a *app) worker(ctx context.Context, f *workerFlags) error {
 	})
 }
 
-// token reads the token of the queue.
+// token reads the token of the queue from a file.
 func (a *app) token(path string) (string, error) {
 	if path == "" {
-		if token := a.Getenv("CAIRN_TOKEN"); token != "" {
-			return token, nil
-		}
+		path = a.Getenv("CAIRN_TOKEN")
+	}
+	if path == "" {
 		return "", cmdline.Usagef("give --token FILE, as the ledger's operator made it", "no token is named")
 	}
 	token, err := bearer.ReadOwn(path)
@@ -87,18 +88,9 @@ func (a *app) work(ctx context.Context, f *workerFlags, t *tree.Tree, b *build.B
 		return err
 	}
 	ledger, id := b.Ledger()
-	platforms := map[string]bool{f.platform: true}
 	offer := &cairnv1.LeaseBuildRequest{
 		Worker: f.name, Operator: id.Operator, Key: string(id.Signer.Public.Fingerprint),
-		Engines: []string{f.engine.name}, Trees: []string{"sha256:" + digest},
-	}
-	for _, p := range t.Packages {
-		for _, platform := range p.Platforms {
-			platforms[platform] = true
-		}
-	}
-	for platform := range platforms {
-		offer.Platforms = append(offer.Platforms, platform)
+		Engines: []string{f.engine.name}, Trees: []string{"sha256:" + digest}, Platforms: platforms(t, f.platform),
 	}
 	logger := slog.New(slog.NewTextHandler(a.Err, nil))
 	logger.Info("waiting for jobs", "ledger", ledger.Client.URL(), "tree", digest, "engine", f.engine.name)
@@ -108,6 +100,18 @@ func (a *app) work(ctx context.Context, f *workerFlags, t *tree.Tree, b *build.B
 			return a.do(ctx, b, job, log)
 		},
 	})
+}
+
+// platforms are those that packages of the tree are built for.
+func platforms(t *tree.Tree, otherwise string) []string {
+	list := []string{otherwise}
+	for _, p := range t.Packages {
+		if len(p.Platforms) > 0 {
+			list = append(list, p.Platforms[0])
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // do does one job. The builder is used by one job at a time.

@@ -26,10 +26,11 @@ type online struct {
 
 // connect returns the ledger that the flags or the environment name.
 func (a *app) connect() (*online, error) {
-	if a.ledger == "" {
-		return nil, cmdline.Usagef("give --ledger URL, or set CAIRN_LEDGER", "no ledger is named")
+	c, err := a.client("")
+	if err != nil {
+		return nil, err
 	}
-	o := &online{}
+	o := &online{Client: c}
 	if a.policy != "" {
 		p, err := cmdline.ReadPolicy(a.policy)
 		if err != nil {
@@ -37,19 +38,28 @@ func (a *app) connect() (*online, error) {
 		}
 		o.policy = p
 	}
-	var err error
-	o.Client, err = client.New(a.ledger, client.Options{
-		Timeout:   a.timeout,
-		UserAgent: "cairn/" + strings.Trim(cmdline.Version(), "()"),
-		Sleep:     a.sleep,
-	})
-	if err != nil {
-		return nil, cmdline.Usagef("give --ledger URL, or set CAIRN_LEDGER", "%w", err)
-	}
 	if o.policy == nil {
 		a.Note("the log's signature is not checked: give --policy FILE, or set CAIRN_POLICY")
 	}
 	return o, nil
+}
+
+// client returns a client of that ledger, with a token if there is one.
+func (a *app) client(token string) (*client.Client, error) {
+	const hint = "give --ledger URL, or set CAIRN_LEDGER"
+	if a.ledger == "" {
+		return nil, cmdline.Usagef(hint, "no ledger is named")
+	}
+	c, err := client.New(a.ledger, client.Options{
+		Timeout:   a.timeout,
+		UserAgent: "cairn/" + strings.Trim(cmdline.Version(), "()"),
+		Token:     token,
+		Sleep:     a.sleep,
+	})
+	if err != nil {
+		return nil, cmdline.Usagef(hint, "%w", err)
+	}
+	return c, nil
 }
 
 // sleep waits before the client asks again, and says so.
