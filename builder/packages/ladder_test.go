@@ -130,12 +130,13 @@ func (h *host) copyInto(root, source string, stages map[string]string, options m
 			target = filepath.Join(to, filepath.Base(name))
 		}
 		h.copy(path, target)
-		if mode := options["--chmod"]; mode == "0644" {
-			h.must(os.Chmod(target, 0o644))
-		} else if mode == "0755" {
-			h.must(os.Chmod(target, 0o755))
-		} else if !isImage {
-			h.t.Fatalf("COPY %s takes its mode from the checkout", name)
+		if !isImage {
+			// Build contexts have two modes, whatever the umask of the checkout.
+			mode := os.FileMode(0o644)
+			if info.Mode()&0o100 != 0 {
+				mode = 0o755
+			}
+			h.must(os.Chmod(target, mode))
 		}
 	}
 }
