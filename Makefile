@@ -22,17 +22,24 @@ GOTOOL := go tool -modfile=proto/tools.mod
 
 # The pattern ./... leaves out directories that begin with a dot.
 PKGS := ./... ./.ci/testcount
+# The engine that is a module of its own, and the tags that its libraries need.
+BUILDAH := builder/buildah
+BUILDAHTAGS := -tags exclude_graphdriver_btrfs,containers_image_openpgp
 
 # What `make test` tests, and further flags for it.
 PKG ?= $(PKGS)
 TESTFLAGS ?=
 BENCHTIME ?= 500ms
-# What has Go benchmarks: the hot paths of a submission and of a proof.
-BENCHPKGS := $(addprefix ./ledger/,leaf attest store engine intake server)
+# What has Go benchmarks: the hot paths of a submission, of a proof and of a build.
+BENCHPKGS := $(addprefix ./ledger/,leaf attest store engine intake server) \
+	$(addprefix ./builder/,tree source image compare queue engine)
 FUZZTIME ?= 60s
 SOAKTIME ?= 10m
-# Further arguments of the load generator.
+# Further arguments of the load generator, and of the measurement of builds.
 LOADFLAGS ?=
+BUILDFLAGS ?=
+# What `make tree` does beyond building once: all.
+TREE ?=
 # Set to end `make run` once the demonstration has passed.
 ONCE ?=
 
@@ -70,9 +77,11 @@ lint-gofmt:
 
 lint-vet:
 	go vet $(PKGS)
+	go vet -C $(BUILDAH) $(BUILDAHTAGS) .
 
 lint-staticcheck:
 	$(GOTOOL) staticcheck $(PKGS)
+	modfile=$(CURDIR)/proto/tools.mod; cd $(BUILDAH) && $$(go tool -C $(CURDIR) -modfile=$$modfile -n staticcheck) $(BUILDAHTAGS) .
 
 lint-proto:
 	$(BUF) lint
@@ -86,12 +95,20 @@ lint-tidy:
 .PHONY: test
 test: ## run all tests; ends with a count of passes, failures and skips
 	@mkdir -p bin && go build -o bin/.testcount ./.ci/testcount
-	@go test -json -count=1 -timeout 20m $(TESTFLAGS) $(PKG) | bin/.testcount
+	@( status=0; \
+	  go test -json -count=1 -timeout 20m $(TESTFLAGS) $(PKG) || status=1; \
+	  [ '$(PKG)' != '$(PKGS)' ] || go test -C $(BUILDAH) $(BUILDAHTAGS) -json -count=1 $(TESTFLAGS) . || status=1; \
+	  exit $$status ) | bin/.testcount
 
 .PHONY: bench
-bench: ## run the Go benchmarks, then load the real ledger on loopback; about 6 minutes
+bench: ## run the Go benchmarks, load the real ledger on loopback, and time builds; about 10 minutes
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCHPKGS)
 	go run ./cmd/e2e/loadgen $(LOADFLAGS)
+	go run ./cmd/e2e/buildbench $(BUILDFLAGS)
+
+.PHONY: tree
+tree: build ## build our own package tree and check its digests; TREE=all builds it twice and with both engines
+	@TREE=$(TREE) .ci/tree
 
 .PHONY: run
 run: build ## start a ledger, witnesses and a builder on loopback and show what they do

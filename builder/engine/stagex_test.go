@@ -61,12 +61,8 @@ func stage0(t testing.TB) *engine.Request {
 		Containerfile: filepath.Join(dir, "Containerfile"),
 		Platform:      "linux/386",
 		Args:          append(tree.FixedArgs(), p.Args...),
-		Annotations: map[string]string{
-			"containerd.io/distribution.source.docker.io": "stagex/" + p.ID(),
-			"org.opencontainers.image.version":            p.Version,
-			"org.opencontainers.image.created":            "1970-01-01T00:00:01Z",
-		},
-		Output: filepath.Join(t.TempDir(), "out"),
+		Annotations:   loaded.Annotations(p),
+		Output:        filepath.Join(t.TempDir(), "out"),
 	}
 }
 
@@ -98,6 +94,9 @@ func BenchmarkStageXStage0(b *testing.B) {
 			_, err := e.Build(b.Context(), r)
 			return err
 		})
+		if got := enginetest.Read(b, r.Output).Manifest.String(); got != stage0Manifest {
+			b.Fatalf("the manifest is %s, not %s", got, stage0Manifest)
+		}
 	}
 	b.ReportMetric(theirs.Seconds()/float64(b.N), "s/buildctl")
 	b.ReportMetric(ours.Seconds()/float64(b.N), "s/engine")

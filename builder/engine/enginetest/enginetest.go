@@ -163,7 +163,7 @@ func put(t *testing.T, name string, content []byte, mode fs.FileMode) {
 	must(t, os.Chmod(name, mode))
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ type File struct {
 }
 
 // Read reads the layout: an index, in which one index holds one manifest.
-func Read(t *testing.T, dir string) *Image {
+func Read(t testing.TB, dir string) *Image {
 	t.Helper()
 	var outer, inner ocispec.Index
 	data, err := os.ReadFile(filepath.Join(dir, ocispec.ImageIndexFile))
@@ -66,7 +66,7 @@ func Read(t *testing.T, dir string) *Image {
 	return image
 }
 
-func readJSON(t *testing.T, dir string, d digest.Digest, v any) {
+func readJSON(t testing.TB, dir string, d digest.Digest, v any) {
 	t.Helper()
 	data, err := os.ReadFile(blobName(dir, d))
 	must(t, err)
@@ -81,7 +81,7 @@ func blobName(dir string, d digest.Digest) string {
 }
 
 // apply knows no deletions: the tests' images have none.
-func (i *Image) apply(t *testing.T, dir string, layer ocispec.Descriptor) {
+func (i *Image) apply(t testing.TB, dir string, layer ocispec.Descriptor) {
 	t.Helper()
 	f, err := os.Open(blobName(dir, layer.Digest))
 	must(t, err)
