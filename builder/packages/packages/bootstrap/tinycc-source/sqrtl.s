@@ -1,0 +1,6 @@
+.global sqrtl
+.type sqrtl,@function
+sqrtl:
+	fldt 8(%rsp)
+	fsqrt
+	ret
