@@ -45,6 +45,11 @@ type instruction struct {
 // build something that the request does not name. What it refuses, and syntax
 // errors, are a *StepError.
 func readContainerfile(r *Request, hostNetwork bool) (*containerfile, error) {
+	for _, a := range r.Args {
+		if a.Name == "BUILDKIT_SYNTAX" {
+			return nil, fmt.Errorf("%s: the build argument %s=%s names a frontend to pull: leave it out, the engine has its own", r.ID, a.Name, a.Value)
+		}
+	}
 	data, err := os.ReadFile(r.Containerfile)
 	if err != nil {
 		return nil, fmt.Errorf("%s: reading the Containerfile: %w", r.ID, err)

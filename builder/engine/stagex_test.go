@@ -87,13 +87,22 @@ func TestStageXStage0(t *testing.T) {
 func BenchmarkStageXStage0(b *testing.B) {
 	r := stage0(b)
 	var ours, theirs time.Duration
-	for b.Loop() {
-		theirs += cold(b, func(e engine.Engine, address string) error { return buildctl(b, address, r) })
+	plain := func() {
+		theirs += cold(b, func(_ engine.Engine, address string) error { return buildctl(b, address, r) })
+	}
+	for first := true; b.Loop(); first = !first {
+		// Which goes first changes, since other things run here, too.
+		if first {
+			plain()
+		}
 		ours += cold(b, func(e engine.Engine, _ string) error {
 			r.Output = filepath.Join(b.TempDir(), "out")
 			_, err := e.Build(b.Context(), r)
 			return err
 		})
+		if !first {
+			plain()
+		}
 		if got := enginetest.Read(b, r.Output).Manifest.String(); got != stage0Manifest {
 			b.Fatalf("the manifest is %s, not %s", got, stage0Manifest)
 		}

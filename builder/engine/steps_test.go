@@ -62,11 +62,11 @@ func follow(t *testing.T, statuses ...*client.SolveStatus) (told []string, all *
 }
 
 func TestStepsAreInOrder(t *testing.T) {
-	const one, two, three, last = "[linux/amd64 build 1/3] COPY a /", "[build 2/3] RUN make", "[build 3/3] RUN --network=none make", "[linux/amd64 stage-1 2/2] COPY --from=build / /"
+	const one, two, three, last = "[linux/amd64 build 1/3] COPY a /", "[build 2/3] RUN make", "[build 3/3] RUN --network=none make", "[linux/amd64 stage-1 1/2] COPY --from=build / /"
 	told, all := follow(t,
 		&client.SolveStatus{Vertexes: []*client.Vertex{
 			vertex(last, "", three), vertex("[internal] load build context", "started"),
-			vertex("[linux/amd64 stage-1 1/2] FROM stagex/core-x", "done"),
+			vertex("[context stagex/core-x::linux/amd64] OCI load from client", "done"),
 			vertex(two, "", one), vertex(three, "", two), vertex(one, ""),
 		}},
 		&client.SolveStatus{Vertexes: []*client.Vertex{vertex(one, "started"), vertex(one, "done")}},

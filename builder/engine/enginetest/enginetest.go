@@ -69,6 +69,7 @@ var contract = []struct {
 	{"gives a step the network that asks for it", network},
 	{"refuses the host's network, caches and privileges", refusesFlags},
 	{"refuses frontends and ONBUILD", refusesFrontends},
+	{"refuses a frontend in an argument", refusesSyntaxArgument},
 	{"tells a step that wants the network that there is none", wantsNetwork},
 	{"pulls nothing", pullsNothing},
 	{"tells nothing of the host", hidesHost},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cairnlog/cairn/builder/engine"
+	"github.com/cairnlog/cairn/builder/tree"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -85,6 +86,17 @@ func refusesFrontends(t *testing.T, s *suite) {
 		if step.Line == 0 || !strings.Contains(step.Error(), want) {
 			t.Errorf("%s: %v, in line %d", first, step, step.Line)
 		}
+	}
+}
+
+func refusesSyntaxArgument(t *testing.T, s *suite) {
+	err := s.fail(t, Build{
+		Containerfile: "FROM scratch\nCOPY tool /tool\n",
+		Args:          []tree.Arg{{Name: "BUILDKIT_SYNTAX", Value: "example.org/frontend"}},
+	})
+	notStep(t, err)
+	if !strings.Contains(err.Error(), "names a frontend") {
+		t.Errorf("the error does not say why: %v", err)
 	}
 }
 

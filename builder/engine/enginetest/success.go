@@ -119,7 +119,7 @@ func (s *suite) base(t *testing.T, arch string) string {
 
 func images(t *testing.T, s *suite) {
 	amd64, i386 := s.base(t, "amd64"), s.base(t, "386")
-	_, image := s.build(t, Build{
+	result, image := s.build(t, Build{
 		Containerfile: `FROM --platform=linux/386 stagex/bootstrap-base AS old
 RUN ["/bin/tool", "environ", "/old"]
 FROM stagex/core-base AS new
@@ -133,6 +133,9 @@ COPY --from=stagex/core-base /bin /bin
 			r.Images = map[string]string{"stagex/core-base": amd64, "stagex/bootstrap-base": i386}
 		},
 	})
+	if got := networks(result); got != "none none" {
+		t.Errorf("the networks of the steps are %q: %+v", got, result.Steps)
+	}
 	for name, arch := range map[string]string{"old": "386", "new": "amd64"} {
 		got := image.Files[name].Content
 		if !strings.Contains(got, "arch "+arch+"\n") || !strings.Contains(got, "FROM_BASE=yes") {
