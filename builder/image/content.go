@@ -12,7 +12,7 @@ import (
 )
 
 // contentHeader is the first line of the text of a Content. The text is
-// specified in docs/builder-image.md, "The content digest".
+// specified in docs/builder-formats.md, "The content digest".
 const contentHeader = "cairn.rootfs/v1"
 
 // Content is what the root file system of an image holds: one entry per name.

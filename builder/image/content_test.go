@@ -132,7 +132,7 @@ func TestSparse(t *testing.T) {
 	}
 }
 
-// The vector is the content of the golden image "files". docs/builder-image.md
+// The vector is the content of the golden image "files". docs/builder-formats.md
 // names it.
 func TestContentVector(t *testing.T) {
 	name := filepath.Join("testdata", "rootfs-v1.txt")

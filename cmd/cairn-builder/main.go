@@ -1,6 +1,7 @@
 // Command cairn-builder builds StageX-style package trees bit for bit, logs each
 // result, and reproduces what others built. `cairn-builder help` lists its
-// commands; docs/builder.md explains them.
+// commands, docs/cli-builder.md is the same for reading, and docs/builder.md
+// explains them.
 //
 // stdout is the answer, and nothing else; what is said beside it goes to
 // stderr. The exit code is 0 for yes, and `cairn-builder help exit-codes` has
@@ -16,6 +17,8 @@ import (
 	"github.com/cairnlog/cairn/cmd/cairn-builder/internal/cli"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 )
+
+//go:generate go run ./internal/refdoc ../../docs/cli-builder.md
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -169,7 +169,7 @@ func newRPC(t *testing.T, p *process) *rpc {
 
 // published returns once a checkpoint of at least a size is public.
 func (c *rpc) published(ctx context.Context, size int64) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, e2etest.Patience)
 	defer cancel()
 	stream, err := c.WatchCheckpoints(ctx, &cairnv1.WatchCheckpointsRequest{})
 	for err == nil {

@@ -26,7 +26,7 @@ func TestFsck(t *testing.T) {
 	if got, want := c.history.count(), entries+len(c.authors); got != want || t.Failed() {
 		t.Fatalf("%d entries were acknowledged, want %d; refused %v", got, want, c.refused)
 	}
-	p.stop(t)
+	p.Stop(t)
 	check(t, dir, p)
 
 	p = start(t, dir)
@@ -48,7 +48,7 @@ func TestFsck(t *testing.T) {
 	trees := h.signed(t)
 	saved := spread(trees, 200)
 	h.pairs(t, p, saved)
-	p.stop(t)
+	p.Stop(t)
 	check(t, dir, p)
 	t.Logf("%d entries acknowledged in %v; %d checkpoints seen, %d saved, all %d pairs of them consistent; ready again after %v",
 		len(h.entries), loaded.Round(time.Millisecond), len(trees), len(saved), h.proofs, p.took)

@@ -106,7 +106,7 @@ func (h *history) keep(t *testing.T, p *process, entries []entry) {
 		last = max(last, e.ack.index)
 	}
 	if err := g.published(t.Context(), last+1); err != nil {
-		t.Fatalf("LOST: the acknowledged entry %d is never published: %v\n%s", last, err, p.stderr)
+		t.Fatalf("LOST: the acknowledged entry %d is never published: %v\n%s", last, err, p.Stderr)
 	}
 	if err := h.audit.extend(t.Context(), r); err != nil {
 		t.Fatal(err)

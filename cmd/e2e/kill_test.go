@@ -43,10 +43,10 @@ func TestKill(t *testing.T) {
 		killUnderLoad(t, c, p, 5*time.Millisecond+time.Duration(r.Int64N(int64(395*time.Millisecond))))
 		if round%4 == 3 {
 			// Recovery is killed too, before it is ready or just after.
-			p, _ := launch(t, "-dev", dir)
+			p := launch(t, "-dev", dir)
 			kill := time.After(time.Duration(r.Int64N(int64(30 * time.Millisecond))))
 			<-kill
-			p.kill(t)
+			p.Kill(t)
 			recoveries++
 		}
 		p = start(t, dir)
@@ -57,14 +57,14 @@ func TestKill(t *testing.T) {
 		unanswered += c.again(t, p)
 	}
 
-	p.kill(t)
+	p.Kill(t)
 	p = start(t, dir)
 	h.fresh(t, p)
 	h.keep(t, p, h.entries)
 	trees := h.signed(t)
 	h.consistent(t, p, trees)
 	h.pairs(t, p, spread(trees, 40))
-	p.stop(t)
+	p.Stop(t)
 	t.Logf("%d kills under load and %d during recovery: %d entries acknowledged, 0 lost; "+
 		"%d submissions unanswered and submitted again; %d retries, each with its first index; "+
 		"%d checkpoints, 0 contradictions, %d consistency proofs; ready after %v at most",
@@ -74,14 +74,14 @@ func TestKill(t *testing.T) {
 // killUnderLoad has a crew work until the ledger is killed after a while.
 func killUnderLoad(t *testing.T, c *crew, p *process, after time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), e2etest.Patience)
 	defer cancel()
-	timer := time.AfterFunc(after, func() { _ = p.cmd.Process.Kill() })
+	timer := time.AfterFunc(after, func() { _ = p.Cmd.Process.Kill() })
 	defer timer.Stop()
 	c.work(ctx, t, p, 32, 0)
-	p.wait(t)
-	if p.code() != -1 {
-		t.Fatalf("the ledger ended by itself, with code %d\n%s", p.code(), p.stderr)
+	p.Wait(t)
+	if p.Code() != -1 {
+		t.Fatalf("the ledger ended by itself, with code %d\n%s", p.Code(), p.Stderr)
 	}
 	for _, err := range c.refused {
 		t.Fatalf("a ledger that is about to be killed refused: %v", err)

@@ -17,11 +17,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"k8s.io/klog/v2"
+
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 )
 
 // binary is the cairn-ledger that TestMain built.
@@ -45,9 +46,8 @@ func buildAndRun(m *testing.M) (code int, err error) {
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
 	binary = filepath.Join(dir, "cairn-ledger")
-	build := exec.Command("go", "build", "-o", binary, "github.com/cairnlog/cairn/cmd/cairn-ledger")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("building cairn-ledger: %w\n%s", err, out)
+	if err := e2etest.Build(dir, "cairn-ledger"); err != nil {
+		return 1, err
 	}
 	return m.Run(), nil
 }

@@ -79,7 +79,7 @@ func TestOnlyWhatIsDurableIsSigned(t *testing.T) {
 	}
 	wg.Wait()
 	calls := tr.detach(t)
-	p.stop(t)
+	p.Stop(t)
 
 	written, renamed, durable, signed := 0, 0, prefilled, 0
 	for _, e := range events(calls, v.dir) {

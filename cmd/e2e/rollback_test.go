@@ -19,11 +19,11 @@ func used(t *testing.T) (dir, earlier string) {
 	p := start(t, dir)
 	c := newCrew(t, p, 1)
 	c.work(t.Context(), t, p, 4, 20)
-	p.stop(t)
+	p.Stop(t)
 	earlier = copyDir(t, dir)
 	p = start(t, dir)
 	c.work(t.Context(), t, p, 4, 20)
-	p.stop(t)
+	p.Stop(t)
 	if t.Failed() || len(c.unknown) > 0 {
 		t.Fatalf("a submission was not taken: %v", c.refused)
 	}
@@ -138,7 +138,7 @@ func TestFork(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
 	p := start(t, dir)
 	c := newCrew(t, p, 1)
-	p.stop(t)
+	p.Stop(t)
 	other := copyDir(t, dir)
 	for i, d := range []string{dir, other} {
 		p := start(t, d)
@@ -147,7 +147,7 @@ func TestFork(t *testing.T) {
 		if len(fork.unknown) > 0 {
 			t.Fatalf("a submission was not taken: %v", fork.refused)
 		}
-		p.stop(t)
+		p.Stop(t)
 		if d == dir {
 			c.history.entries = append(c.history.entries, fork.history.entries...)
 		}
@@ -170,7 +170,7 @@ func TestFork(t *testing.T) {
 	restore(t, dir, right, "log")
 	p = start(t, dir)
 	c.history.keep(t, p, c.history.entries)
-	p.stop(t)
+	p.Stop(t)
 }
 
 // TestRefusedLogIsNotIndexed gives a ledger the log of another copy of it, and
@@ -182,7 +182,7 @@ func TestRefusedLogIsNotIndexed(t *testing.T) {
 		p := start(t, d)
 		c := newCrew(t, p, 1)
 		c.work(t.Context(), t, p, 4, 10+10*i)
-		p.stop(t)
+		p.Stop(t)
 	}
 	right := copyDir(t, dir)
 	restore(t, dir, other, "log")
@@ -214,7 +214,7 @@ func TestRefusedLogIsNotIndexed(t *testing.T) {
 			t.Errorf("the index has another entry %d than the log", e.Index)
 		}
 	}
-	p.stop(t)
+	p.Stop(t)
 }
 
 // TestIndexCanBeDeleted starts a ledger that lost what it can rebuild.
@@ -230,7 +230,7 @@ func TestIndexCanBeDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.stop(t)
+	p.Stop(t)
 	for _, name := range []string{"index.db", "index.db-wal", "index.db-shm", "log/checkpoint"} {
 		restore(t, dir, "", name)
 	}
@@ -238,7 +238,7 @@ func TestIndexCanBeDeleted(t *testing.T) {
 	c.history.keep(t, p, c.history.entries)
 	_, err := newREST(t, p).submit(t.Context(), revoked.attestation(), "")
 	wantRefusal(t, "an attestation by the revoked key", err, "KEY_REVOKED")
-	p.stop(t)
+	p.Stop(t)
 }
 
 func TestOneProcessPerLedger(t *testing.T) {
@@ -251,16 +251,16 @@ func TestOneProcessPerLedger(t *testing.T) {
 	// The first does not notice.
 	c := newCrew(t, first, 1)
 	c.history.keep(t, first, c.history.entries)
-	first.kill(t)
+	first.Kill(t)
 	// A lock that a killed process held is gone with it.
-	start(t, dir).stop(t)
+	start(t, dir).Stop(t)
 }
 
 // TestKeys takes a ledger's key away, or shows it to others.
 func TestKeys(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
 	p := start(t, dir)
-	p.stop(t)
+	p.Stop(t)
 	key, err := os.ReadFile(filepath.Join(dir, "ledger.key"))
 	if err != nil {
 		t.Fatal(err)
@@ -286,5 +286,5 @@ func TestKeys(t *testing.T) {
 	if again.VKey != p.VKey || again.Origin != p.Origin {
 		t.Errorf("the key is %s, was %s", again.VKey, p.VKey)
 	}
-	again.stop(t)
+	again.Stop(t)
 }

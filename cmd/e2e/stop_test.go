@@ -18,7 +18,7 @@ var pendingMetric = regexp.MustCompile(`(?m)^cairn_ledger_pending_submissions (\
 // pending returns once the ledger has n submissions under way.
 func (p *process) pending(t *testing.T, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(e2etest.Patience); ; {
 		_, body := page(t, p, "GET", "/metrics")
 		m := pendingMetric.FindStringSubmatch(body)
 		if m == nil {
@@ -54,14 +54,14 @@ func TestStopAnswersWhatIsUnderWay(t *testing.T) {
 		})
 	}
 	p.pending(t, submitters)
-	p.stop(t)
+	p.Stop(t)
 	wg.Wait()
 	if got, want := c.history.count(), len(c.authors)+submitters; got != want {
 		t.Errorf("%d submissions were acknowledged, want %d", got, want)
 	}
 	p = startWith(t, args...)
 	c.history.keep(t, p, c.history.entries)
-	p.stop(t)
+	p.Stop(t)
 }
 
 // TestStopUnderLoad stops a ledger whose clients do not stop: it ends in time
@@ -72,7 +72,7 @@ func TestStopUnderLoad(t *testing.T) {
 	c := newCrew(t, p, 4)
 	for range 2 {
 		before := c.history.count()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), e2etest.Patience)
 		loaded := make(chan struct{})
 		go func() {
 			defer close(loaded)
@@ -82,7 +82,7 @@ func TestStopUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		p.stop(t)
+		p.Stop(t)
 		// Connections that were opened and not used yet are waited for, 5 s long.
 		if took := time.Since(began); took > 9*time.Second {
 			t.Errorf("stopping took %v", took)
@@ -94,7 +94,7 @@ func TestStopUnderLoad(t *testing.T) {
 		c.again(t, p)
 	}
 	c.history.keep(t, p, c.history.entries)
-	p.stop(t)
+	p.Stop(t)
 	check(t, dir, p)
 }
 
@@ -102,24 +102,24 @@ func TestStopUnderLoad(t *testing.T) {
 func TestStopAtOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
 	for range 20 {
-		start(t, dir).stop(t)
+		start(t, dir).Stop(t)
 	}
 	// And before it.
 	for i := range 20 {
-		p, lines := launch(t, "-dev", dir)
+		p := launch(t, "-dev", dir)
 		timer := time.NewTimer(time.Duration(i) * time.Millisecond)
 		select {
 		case <-timer.C:
-		case <-lines:
+		case <-p.First():
 		}
-		p.signal(t, syscall.SIGTERM)
-		p.wait(t)
+		p.Signal(t, syscall.SIGTERM)
+		p.Wait(t)
 		// Before the command has its handler, the signal ends it as any other.
-		if code := p.code(); code != 0 && code != -1 {
-			t.Errorf("exit code %d after SIGTERM during the start\n%s", code, p.stderr)
+		if code := p.Code(); code != 0 && code != -1 {
+			t.Errorf("exit code %d after SIGTERM during the start\n%s", code, p.Stderr)
 		}
 	}
-	start(t, dir).stop(t)
+	start(t, dir).Stop(t)
 }
 
 // TestReadyInTime starts a ledger on nothing, and on a log with entries.
@@ -132,13 +132,13 @@ func TestReadyInTime(t *testing.T) {
 	if len(c.unknown) > 0 {
 		t.Fatalf("a submission was not taken: %v", c.refused)
 	}
-	p.stop(t)
+	p.Stop(t)
 	p = start(t, dir)
 	stopped := p.took
-	p.kill(t)
+	p.Kill(t)
 	p = start(t, dir)
 	killed := p.took
-	p.stop(t)
+	p.Stop(t)
 	restore(t, dir, "", "index.db")
 	p = start(t, dir)
 	for when, took := range map[string]time.Duration{
@@ -150,7 +150,7 @@ func TestReadyInTime(t *testing.T) {
 		t.Logf("ready %s after %v", when, took)
 	}
 	c.history.keep(t, p, spread(c.history.entries, 100))
-	p.stop(t)
+	p.Stop(t)
 }
 
 // TestStreamEnds follows checkpoints over both transports while the ledger
@@ -192,7 +192,7 @@ func TestStreamEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.stop(t)
+	p.Stop(t)
 	if err := <-done; err == nil || fmt.Sprint(err) != "EOF" {
 		t.Errorf("the stream ended with %v, want its end", err)
 	}

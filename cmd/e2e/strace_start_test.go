@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
 // TestStraceStart breaks system calls of a start, on nothing and on what a
@@ -31,7 +30,7 @@ func TestStraceStart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p.kill(t)
+		p.Kill(t)
 		restore(t, s.dir, "", "index.db")
 		breakStarts(t, func(t *testing.T) *startCase {
 			v := s.copy(t)
@@ -86,19 +85,13 @@ func breakStarts(t *testing.T, prepare func(*testing.T) *startCase) {
 // ever is.
 func (c *startCase) start(t *testing.T, inject string) []call {
 	t.Helper()
-	p, lines, file := launchTraced(t, inject, c.args...)
-	select {
-	case _, ready := <-lines:
-		if !ready {
-			break
-		}
-		p.kill(t)
-	case <-time.After(patience):
-		t.Fatalf("neither ready nor gone\n%s", p.stderr)
+	p, file := launchTraced(t, inject, c.args...)
+	if p.TryReady(t, &p.readyLine) {
+		p.Kill(t)
 	}
 	calls := endOfTrace(t, file, p)
-	if code := p.code(); code == 0 {
-		t.Errorf("the start failed with exit code 0\n%s", p.stderr)
+	if code := p.Code(); code == 0 {
+		t.Errorf("the start failed with exit code 0\n%s", p.Stderr)
 	}
 	return calls
 }
@@ -119,9 +112,9 @@ func firstUse(t *testing.T, dir string) {
 	}
 	c := newCrew(t, p, 1)
 	c.work(t.Context(), t, p, 2, 4)
-	p.stop(t)
+	p.Stop(t)
 	p = start(t, dir)
 	c.history.keep(t, p, c.history.entries)
-	p.stop(t)
+	p.Stop(t)
 	check(t, dir, p)
 }

@@ -36,7 +36,7 @@ func newSample(t *testing.T) *sample {
 	p := start(t, s.dir)
 	c := newCrew(t, p, 1)
 	c.work(t.Context(), t, p, 32, prefilled-1)
-	p.stop(t)
+	p.Stop(t)
 	if got := c.history.count(); got != prefilled {
 		t.Fatalf("%d entries were acknowledged, want %d", got, prefilled)
 	}
@@ -97,7 +97,7 @@ func (v *victim) recover(t *testing.T) {
 	v.history.keep(t, p, spread(v.history.entries[:v.before], 5))
 	v.again(t, p)
 	v.history.consistent(t, p, spread(v.history.signed(t), 5))
-	p.stop(t)
+	p.Stop(t)
 	check(t, v.dir, p)
 }
 
@@ -120,7 +120,7 @@ func (s *sample) workloadPlaces(t *testing.T) (map[string][]place, [][]call, str
 	for i := range workload {
 		tr := attach(t, p, "")
 		if v.submit(t, r, 1) != 1 {
-			t.Fatalf("a submission failed while it was traced\n%s", p.stderr)
+			t.Fatalf("a submission failed while it was traced\n%s", p.Stderr)
 		}
 		calls := tr.detach(t)
 		traces = append(traces, calls)
@@ -133,7 +133,7 @@ func (s *sample) workloadPlaces(t *testing.T) (map[string][]place, [][]call, str
 			}
 		}
 	}
-	p.stop(t)
+	p.Stop(t)
 	return places, traces, v.dir
 }
 
@@ -210,11 +210,11 @@ func (s *sample) killed(t *testing.T, at place, inject string) string {
 	p := startWith(t, v.args...)
 	r := newREST(t, p)
 	if v.submit(t, r, at.after) != at.after {
-		t.Fatalf("a submission failed before anything was broken\n%s", p.stderr)
+		t.Fatalf("a submission failed before anything was broken\n%s", p.Stderr)
 	}
 	tr := attach(t, p, inject)
 	v.submit(t, r, workload-at.after)
-	p.kill(t)
+	p.Kill(t)
 	calls := tr.calls(t)
 	v.recover(t)
 	// The call that was killed is the one that did not return.
@@ -233,7 +233,7 @@ func (s *sample) failed(t *testing.T, at place, inject string) string {
 	p := startWith(t, v.args...)
 	r := newREST(t, p)
 	if v.submit(t, r, at.after) != at.after {
-		t.Fatalf("a submission failed before anything was broken\n%s", p.stderr)
+		t.Fatalf("a submission failed before anything was broken\n%s", p.Stderr)
 	}
 	tr := attach(t, p, inject)
 	acknowledged := v.submit(t, r, workload-at.after)
@@ -241,14 +241,14 @@ func (s *sample) failed(t *testing.T, at place, inject string) string {
 	if acknowledged < workload-at.after {
 		became = "went on after a refusal"
 		if len(v.refused) == 0 || v.halted() {
-			p.wait(t)
-			became = fmt.Sprintf("ended with code %d", p.code())
-			if p.code() <= 0 {
-				t.Errorf("a ledger whose storage failed ended with code %d\n%s", p.code(), p.stderr)
+			p.Wait(t)
+			became = fmt.Sprintf("ended with code %d", p.Code())
+			if p.Code() <= 0 {
+				t.Errorf("a ledger whose storage failed ended with code %d\n%s", p.Code(), p.Stderr)
 			}
 		}
 	}
-	p.kill(t)
+	p.Kill(t)
 	calls := tr.calls(t)
 	var hit string
 	for _, c := range calls {

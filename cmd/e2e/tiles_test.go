@@ -104,8 +104,8 @@ func TestUnpublishedIsNotServed(t *testing.T) {
 		t.Errorf("%d entries are listed, up to %d: %v", len(l.Entries), l.CompleteUpTo, err)
 	}
 	// The end of the ledger publishes them.
-	p.stop(t)
+	p.Stop(t)
 	p = startWith(t, args...)
 	c.history.keep(t, p, c.history.entries)
-	p.stop(t)
+	p.Stop(t)
 }

@@ -124,39 +124,10 @@ func straceArgs(file, inject string) []string {
 // when it is attached.
 func attach(t *testing.T, p *process, inject string) *tracer {
 	t.Helper()
-	tr := &tracer{file: filepath.Join(t.TempDir(), "trace"), done: make(chan struct{})}
-	tr.cmd = exec.Command("strace", append(straceArgs(tr.file, inject), "-p", fmt.Sprint(p.cmd.Process.Pid))...)
-	stderr, err := tr.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tr.cmd.Start(); err != nil {
-		t.Fatalf("starting strace: %v", err)
-	}
-	attached := make(chan string, 1)
-	go func() {
-		defer close(tr.done)
-		s := bufio.NewScanner(stderr)
-		for first := true; s.Scan(); first = false {
-			if first {
-				attached <- s.Text()
-			}
-		}
-		close(attached)
-		_ = tr.cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = tr.cmd.Process.Kill()
-		<-tr.done
-	})
-	select {
-	case line := <-attached:
-		if !strings.Contains(line, "attached") {
-			t.Fatalf("strace says %q", line)
-		}
-	case <-time.After(patience):
-		t.Fatal("strace does not attach")
-	}
+	tr := &tracer{file: filepath.Join(t.TempDir(), "trace")}
+	args := append(straceArgs(tr.file, inject), "-p", fmt.Sprint(p.Cmd.Process.Pid))
+	tr.strace = e2etest.Start(t, exec.Command("strace", args...))
+	tr.strace.Stderr.Await(t, "attached")
 	return tr
 }
 
@@ -164,39 +135,32 @@ func attach(t *testing.T, p *process, inject string) *tracer {
 // die: strace would wait for it to stop, and it for strace to let it go.
 func (tr *tracer) detach(t *testing.T) []call {
 	t.Helper()
-	if err := tr.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatalf("stopping strace: %v", err)
-	}
+	tr.strace.Signal(t, syscall.SIGTERM)
 	return tr.calls(t)
 }
 
 // calls returns what was traced of a process that is gone, as strace then is.
 func (tr *tracer) calls(t *testing.T) []call {
 	t.Helper()
-	select {
-	case <-tr.done:
-	case <-time.After(patience):
-		t.Fatal("strace does not end")
-	}
+	tr.strace.Wait(t)
 	return readTrace(t, tr.file)
 }
 
 // launchTraced starts a ledger under strace from its first instruction. The
 // process is the ledger: strace runs beside it.
-func launchTraced(t *testing.T, inject string, args ...string) (p *process, lines <-chan string, file string) {
+func launchTraced(t *testing.T, inject string, args ...string) (p *process, file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "trace")
 	traced := append([]string{"-D"}, straceArgs(file, inject)...)
-	p, lines = launchCommand(t, exec.Command("strace", append(append(traced, binary), args...)...))
-	return p, lines, file
+	return launchCommand(t, exec.Command("strace", append(append(traced, binary), args...)...)), file
 }
 
 // endOfTrace waits until strace has written that a process is gone.
 func endOfTrace(t *testing.T, file string, p *process) []call {
 	t.Helper()
-	p.wait(t)
-	pid := fmt.Sprint(p.cmd.Process.Pid)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	p.Wait(t)
+	pid := fmt.Sprint(p.Cmd.Process.Pid)
+	for deadline := time.Now().Add(e2etest.Patience); time.Now().Before(deadline); {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

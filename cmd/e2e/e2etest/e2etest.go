@@ -1,7 +1,8 @@
 // Package e2etest runs the real binaries for tests.
 //
-// Invariants: no process outlives the test that started it, nor a test binary
-// that is killed; no wait is without a deadline, and none is for time to pass.
+// Invariants: no process outlives the test that started it, nor, on Linux, a
+// test binary that is killed; no wait is without a deadline, and none is for
+// time to pass; who waits for a process to say something learns that it is gone.
 package e2etest
 
 import (
@@ -22,7 +23,7 @@ import (
 )
 
 // Patience is how long a test waits for what should take a moment.
-const Patience = 60 * time.Second
+const Patience = 2 * time.Minute
 
 // Build compiles commands of this module into dir, by their names in cmd.
 func Build(dir string, commands ...string) error {
@@ -35,16 +36,16 @@ func Build(dir string, commands ...string) error {
 	return nil
 }
 
-// Buffer is a bytes.Buffer that may be read while a process writes to it.
+// Buffer is what a process wrote, and may be read while it writes more.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 	// grown is closed and made anew when something is written.
 	grown chan struct{}
+	ended bool // nothing more will be written
 }
 
-// NewBuffer returns an empty Buffer.
-func NewBuffer() *Buffer { return &Buffer{grown: make(chan struct{})} }
+func newBuffer() *Buffer { return &Buffer{grown: make(chan struct{})} }
 
 // Write implements io.Writer.
 func (b *Buffer) Write(p []byte) (int, error) {
@@ -62,21 +63,36 @@ func (b *Buffer) String() string {
 	return b.b.String()
 }
 
+// end tells who waits that nothing more will be written.
+func (b *Buffer) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+	close(b.grown)
+	b.grown = make(chan struct{})
+}
+
 // Await waits until what was written contains text.
-func (b *Buffer) Await(t testing.TB, text string) {
+func (b *Buffer) Await(t testing.TB, text string) { t.Helper(); b.AwaitN(t, text, 1) }
+
+// AwaitN waits until what was written contains text n times.
+func (b *Buffer) AwaitN(t testing.TB, text string, n int) {
 	t.Helper()
-	deadline := time.After(2 * Patience)
+	deadline := time.After(Patience)
 	for {
 		b.mu.Lock()
-		found, grown := strings.Contains(b.b.String(), text), b.grown
+		have, ended, grown := strings.Count(b.b.String(), text), b.ended, b.grown
 		b.mu.Unlock()
-		if found {
+		if have >= n {
 			return
+		}
+		if ended {
+			t.Fatalf("the process is gone, and wrote %q %d times, want %d:\n%s", text, have, n, b)
 		}
 		select {
 		case <-grown:
 		case <-deadline:
-			t.Fatalf("%q was never written:\n%s", text, b)
+			t.Fatalf("%q was written %d times, want %d:\n%s", text, have, n, b)
 		}
 	}
 }
@@ -87,8 +103,7 @@ type Process struct {
 	Stdout *Buffer
 	Stderr *Buffer
 
-	name   string
-	lines  chan string
+	first  chan string   // the first line of stdout
 	exited chan struct{} // closed when the process is gone
 }
 
@@ -96,27 +111,29 @@ type Process struct {
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{
-		Cmd: cmd, Stdout: NewBuffer(), Stderr: NewBuffer(),
-		name: filepath.Base(cmd.Path), lines: make(chan string, 16), exited: make(chan struct{}),
+		Cmd: cmd, Stdout: newBuffer(), Stderr: newBuffer(),
+		first: make(chan string, 1), exited: make(chan struct{}),
 	}
 	cmd.Stderr = p.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = dieWithParent()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", p.name, err)
+		t.Fatalf("starting %s: %v", cmd, err)
 	}
 	go func() {
 		defer close(p.exited)
 		r := bufio.NewReader(io.TeeReader(stdout, p.Stdout))
 		if line, err := r.ReadString('\n'); err == nil {
-			p.lines <- line
+			p.first <- line
 		}
-		close(p.lines)
+		close(p.first)
 		_, _ = io.Copy(io.Discard, r)
 		_ = cmd.Wait()
+		p.Stdout.end()
+		p.Stderr.end()
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -125,21 +142,38 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	return p
 }
 
+// First yields the first line of stdout, once. It is closed after that, and when
+// the process is gone without one.
+func (p *Process) First() <-chan string { return p.first }
+
+// Exited is closed when the process is gone.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
 // Ready waits for the first line of stdout, which is JSON, and reads it into v.
 func (p *Process) Ready(t testing.TB, v any) {
 	t.Helper()
+	if !p.TryReady(t, v) {
+		t.Fatalf("%s is not ready: exit code %d\n%s", p.Cmd, p.Code(), p.Stderr)
+	}
+}
+
+// TryReady is Ready for a process that may end instead. It reports whether the
+// process is ready; if it is not, it is gone.
+func (p *Process) TryReady(t testing.TB, v any) bool {
+	t.Helper()
 	select {
-	case line, ok := <-p.lines:
+	case line, ok := <-p.first:
 		if !ok {
 			p.Wait(t)
-			t.Fatalf("%s is not ready: exit code %d\n%s", p.name, p.Code(), p.Stderr)
+			return false
 		}
 		if err := json.Unmarshal([]byte(line), v); err != nil {
-			t.Fatalf("the ready line of %s, %q: %v", p.name, line, err)
+			t.Fatalf("the ready line of %s, %q: %v", p.Cmd, line, err)
 		}
 	case <-time.After(Patience):
-		t.Fatalf("%s neither became ready nor exited\n%s", p.name, p.Stderr)
+		t.Fatalf("%s neither became ready nor exited\n%s", p.Cmd, p.Stderr)
 	}
+	return true
 }
 
 // Kill ends the process as a power cut would, but for the page cache.
@@ -155,7 +189,7 @@ func (p *Process) Stop(t testing.TB) {
 	p.Signal(t, syscall.SIGTERM)
 	p.Wait(t)
 	if code := p.Code(); code != 0 {
-		t.Fatalf("%s: exit code %d after SIGTERM, want 0\n%s", p.name, code, p.Stderr)
+		t.Fatalf("%s: exit code %d after SIGTERM, want 0\n%s", p.Cmd, code, p.Stderr)
 	}
 }
 
@@ -163,7 +197,7 @@ func (p *Process) Stop(t testing.TB) {
 func (p *Process) Signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
 	if err := p.Cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Fatalf("sending %v to %s: %v", s, p.name, err)
+		t.Fatalf("sending %v to %s: %v", s, p.Cmd, err)
 	}
 }
 
@@ -176,7 +210,7 @@ func (p *Process) WaitFor(t testing.TB, d time.Duration) {
 	select {
 	case <-p.exited:
 	case <-time.After(d):
-		t.Fatalf("%s does not end\n%s", p.name, p.Stderr)
+		t.Fatalf("%s does not end\n%s", p.Cmd, p.Stderr)
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 )
 
 // bin is the directory with the binaries that TestMain built.
@@ -38,10 +40,8 @@ func buildAndRun(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	build := exec.Command("go", "build", "-o", bin,
-		"github.com/cairnlog/cairn/cmd/cairn-ledger", "github.com/cairnlog/cairn/cmd/cairn-witness")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("building the daemons: %w\n%s", err, out)
+	if err := e2etest.Build(bin, "cairn-ledger", "cairn-witness"); err != nil {
+		return 1, err
 	}
 	return m.Run(), nil
 }

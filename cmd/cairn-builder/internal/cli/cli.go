@@ -60,7 +60,7 @@ others logged, and logs whether it came out the same.`,
 	f.StringVar(&a.dir, "dir", ".cairn-builder", "keep images, results, sources and caches in `DIR`")
 	a.AnswerFlags(root)
 	root.AddCommand(
-		a.newGraph(), a.newLint(), a.newFetch(), a.newBuild(), a.newReproduce(), a.newCompare(),
+		a.newGraph(), a.newLint(), a.newFetch(), a.newLock(), a.newBuild(), a.newReproduce(), a.newCompare(),
 		a.newSign(), a.newDigests(), a.newWorker(), a.NewVersion(), cmdline.NewExitCodesTopic(),
 	)
 	return a, root

@@ -9,6 +9,7 @@ import (
 	"github.com/cairnlog/cairn/builder/tree"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // fetchAnswer is the JSON of cairn-builder fetch.
@@ -29,7 +30,7 @@ type fetchedView struct {
 func (a *app) newFetch() *cobra.Command {
 	var s selection
 	var from []string
-	var offline bool
+	var offline, check bool
 	cmd := &cobra.Command{
 		Use:   "fetch [PACKAGE...]",
 		Short: "Fill the store of sources",
@@ -40,12 +41,18 @@ names. What has another hash than package.toml's is refused. After it, nothing
 else needs the network.`,
 		Example: `  cairn-builder fetch --all
   cairn-builder fetch --from ~/mirrors bootstrap/stage0`,
-		RunE: cmdline.RunE(func(ctx context.Context, args []string) error { return a.fetch(ctx, &s, from, offline, args) }),
+		RunE: cmdline.RunE(func(ctx context.Context, args []string) error {
+			if check {
+				return a.checkStore(ctx)
+			}
+			return a.fetch(ctx, &s, from, offline, args)
+		}),
 	}
 	cmd.Flags().SortFlags = false
 	s.flags(cmd.Flags())
 	cmd.Flags().StringArrayVar(&from, "from", nil, "look for files and git repositories in `DIR` first; repeatable")
 	cmd.Flags().BoolVar(&offline, "offline", false, "ask no mirror")
+	cmd.Flags().BoolVar(&check, "check", false, "hash every file of the store instead, and name what is damaged")
 	return cmd
 }
 
@@ -107,6 +114,42 @@ func (a *app) fetch(ctx context.Context, s *selection, from []string, offline bo
 			p.Printf("%s %s %s\n", s.SHA256, s.Package, s.File)
 		}
 	})
+	return nil
+}
+
+// checkAnswer is the JSON of cairn-builder fetch --check.
+type checkAnswer struct {
+	Schema  string   `json:"schema"` // cairn.builder.check/v1
+	Files   int      `json:"files"`
+	Bytes   int64    `json:"bytes"`
+	Damaged []string `json:"damaged"`
+}
+
+func (a *app) checkStore(ctx context.Context) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	r, err := store.Check(ctx)
+	if err != nil {
+		return cmdline.Unreadable("checking the store of sources", err)
+	}
+	v := checkAnswer{"cairn.builder.check/v1", r.Files, r.Bytes, []string{}}
+	for _, d := range r.Damage {
+		v.Damaged = append(v.Damaged, d.String())
+	}
+	a.Answer(v, func(p term.Printer) {
+		for _, d := range v.Damaged {
+			p.Printf("%s\n", d)
+		}
+		p.Printf("%d files, %s, %d damaged\n", v.Files, size(v.Bytes), len(v.Damaged))
+	})
+	switch {
+	case len(v.Damaged) > 0:
+		return &cmdline.Silent{Exit: reason.ExitNo}
+	case v.Files == 0:
+		return &cmdline.Silent{Exit: reason.ExitUnproven}
+	}
 	return nil
 }
 

@@ -1,8 +1,8 @@
-package e2e
+package e2etest
 
 import "syscall"
 
-// dieWithParent lets no server outlive a test binary that is killed.
+// dieWithParent lets no process outlive a test binary that is killed.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

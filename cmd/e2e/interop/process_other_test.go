@@ -1,7 +1,0 @@
-//go:build !linux
-
-package interop
-
-import "syscall"
-
-func dieWithParent() *syscall.SysProcAttr { return nil }
