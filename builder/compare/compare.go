@@ -10,7 +10,7 @@
 //   - Text of the images is in a report as graphic ASCII alone: names as
 //     image.Escape has them, JSON and lines of files with \u and \x escapes.
 //
-// Schema "cairn.builder.compare/v1" is in docs/builder-image.md, "Comparing".
+// Schema "cairn.builder.compare/v1" is in docs/builder-formats.md, "The report of a comparison".
 package compare
 
 import (
