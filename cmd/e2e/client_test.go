@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 )
 
 // number returns a positive number from the environment.

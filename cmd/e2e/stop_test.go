@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 )
 
 var pendingMetric = regexp.MustCompile(`(?m)^cairn_ledger_pending_submissions (\d+)$`)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 )
 
 // writes are the system calls by which a ledger changes its storage.
@@ -96,9 +98,8 @@ func readTrace(t *testing.T, file string) []call {
 
 // tracer is strace at work on a process.
 type tracer struct {
-	cmd  *exec.Cmd
-	file string
-	done chan struct{}
+	strace *e2etest.Process
+	file   string
 }
 
 func needStrace(t *testing.T) {

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package builder runs the real cairn-builder with the real BuildKit and
 // Buildah against the real ledger, and breaks them. It needs root, and what
 // `make deps` installs.

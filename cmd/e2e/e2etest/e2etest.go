@@ -137,13 +137,13 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		<-p.exited
+		p.Wait(t)
 	})
 	return p
 }
 
-// First yields the first line of stdout, once. It is closed after that, and when
-// the process is gone without one.
+// First yields the first line of stdout, once. It is closed after that, and if
+// stdout ends without one.
 func (p *Process) First() <-chan string { return p.first }
 
 // Exited is closed when the process is gone.

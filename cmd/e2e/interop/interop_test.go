@@ -16,6 +16,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
 
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -61,7 +62,7 @@ func TestAllCosign(t *testing.T) {
 		t.Errorf("only %d checkpoints were seen", len(sizes))
 	}
 	t.Logf("%d checkpoints up to size %d, each cosigned by %s", len(sizes), l.tree(t, l.published(t)).N, all)
-	l.stop(t)
+	l.Stop(t)
 }
 
 // submitAll submits n new attestations at once.
@@ -74,7 +75,7 @@ func (l *ledger) submitAll(t *testing.T, by *author, n int) []*cairnv1.SubmitAtt
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
-		t.Fatalf("submitting %d at once: %v\n%s", n, err, l.stderr)
+		t.Fatalf("submitting %d at once: %v\n%s", n, err, l.Stderr)
 	}
 	for _, r := range rs {
 		l.verify(t, r)
@@ -91,7 +92,7 @@ func TestQuorum(t *testing.T) {
 	l.submit(t, by)
 	// No subtests: what they start would end with them.
 	for i, w := range witnesses {
-		w.kill(t)
+		w.Kill(t)
 		others := append(slices.Clone(witnesses[:i]), witnesses[i+1:]...)
 		want := others[0].name + " " + others[1].name
 		for range 3 {
@@ -106,14 +107,14 @@ func TestQuorum(t *testing.T) {
 	}
 	for i, alone := range witnesses {
 		back, gone := witnesses[(i+1)%3], witnesses[(i+2)%3]
-		back.kill(t)
-		gone.kill(t)
+		back.Kill(t)
+		gone.Kill(t)
 		l.publishesOnceBack(t, by, back)
 		gone.start(t)
 		l.awaitCosigned(t, by, witnesses)
 		t.Logf("published nothing with %s alone, and all once %s was back", alone.name, back.name)
 	}
-	l.stop(t)
+	l.Stop(t)
 }
 
 // awaitCosigned waits until the ledger publishes a checkpoint with the
@@ -121,7 +122,7 @@ func TestQuorum(t *testing.T) {
 // arrives late, and one that had failed is asked again when the log grows.
 func (l *ledger) awaitCosigned(t *testing.T, by *author, witnesses []*witness) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), e2etest.Patience)
 	defer cancel()
 	stream, err := l.WatchCheckpoints(ctx, &cairnv1.WatchCheckpointsRequest{})
 	if err != nil {
@@ -148,7 +149,7 @@ func (l *ledger) awaitCosigned(t *testing.T, by *author, witnesses []*witness) {
 			select {
 			case signed, ok := <-published:
 				if !ok {
-					t.Fatalf("no checkpoint is cosigned by all: %v\n%s", ctx.Err(), l.stderr)
+					t.Fatalf("no checkpoint is cosigned by all: %v\n%s", ctx.Err(), l.Stderr)
 				}
 				if cosigners(t, l, signed, witnesses...) == all {
 					return
@@ -175,7 +176,7 @@ func (l *ledger) publishesOnceBack(t *testing.T, by *author, back *witness) {
 		r, err := l.trySubmit(t.Context(), raw)
 		pending <- answer{r, err}
 	}()
-	l.await(t, fmt.Sprintf("too few witnesses for size %d:", before.N+1), 1)
+	l.Stderr.Await(t, fmt.Sprintf("too few witnesses for size %d:", before.N+1))
 	for _, signed := range []string{l.published(t), l.get(t, "/checkpoint")} {
 		if after := l.tree(t, signed); after != before {
 			t.Fatalf("size %d was published, after %d, without a quorum", after.N, before.N)
@@ -191,7 +192,7 @@ func (l *ledger) publishesOnceBack(t *testing.T, by *author, back *witness) {
 		a.r, a.err = l.trySubmit(t.Context(), raw)
 	}
 	if a.err != nil {
-		t.Fatalf("with a quorum again: %v\n%s", a.err, l.stderr)
+		t.Fatalf("with a quorum again: %v\n%s", a.err, l.Stderr)
 	}
 	l.verify(t, a.r)
 	if a.r.Index != before.N {

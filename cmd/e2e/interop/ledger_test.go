@@ -16,13 +16,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 	"github.com/cairnlog/cairn/ledger/attest"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
 // ledger is a running ledger and a client of it.
 type ledger struct {
-	*process
+	*e2etest.Process
 	readyLine
 	cairnv1.LedgerServiceClient
 	dir      string
@@ -33,7 +34,7 @@ type ledger struct {
 func startLedger(t *testing.T, dir string, args ...string) *ledger {
 	t.Helper()
 	l := &ledger{dir: dir}
-	l.process, l.readyLine = start(t, "cairn-ledger", append([]string{"-dev", dir}, args...)...)
+	l.Process, l.readyLine = start(t, "cairn-ledger", append([]string{"-dev", dir}, args...)...)
 	conn, err := grpc.NewClient(l.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func newLedger(t *testing.T) *ledger {
 // restart starts a ledger again, with a policy.
 func (l *ledger) restart(t *testing.T, policy string) *ledger {
 	t.Helper()
-	l.stop(t)
+	l.Stop(t)
 	return startLedger(t, l.dir, "-policy", policy)
 }
 
@@ -104,7 +105,7 @@ func (l *ledger) enrol(t *testing.T) *author {
 		t.Fatal(err)
 	}
 	if _, err := l.SubmitAttestation(t.Context(), &cairnv1.SubmitAttestationRequest{Attestation: raw}); err != nil {
-		t.Fatalf("enrolling: %v\n%s", err, l.stderr)
+		t.Fatalf("enrolling: %v\n%s", err, l.Stderr)
 	}
 	return a
 }
@@ -127,7 +128,7 @@ func (l *ledger) submit(t *testing.T, by *author) *cairnv1.SubmitAttestationResp
 	t.Helper()
 	r, err := l.trySubmit(t.Context(), by.attestation())
 	if err != nil {
-		t.Fatalf("submitting: %v\n%s", err, l.stderr)
+		t.Fatalf("submitting: %v\n%s", err, l.Stderr)
 	}
 	l.verify(t, r)
 	return r

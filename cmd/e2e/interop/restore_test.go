@@ -20,7 +20,7 @@ func restored(t *testing.T, l *ledger, policy string) (by *author, newest tlog.T
 	t.Helper()
 	by = l.enrol(t)
 	l.submitAll(t, by, 3)
-	l.stop(t)
+	l.Stop(t)
 	old := filepath.Join(t.TempDir(), "old")
 	copyDir(t, l.dir, old)
 
@@ -29,7 +29,7 @@ func restored(t *testing.T, l *ledger, policy string) (by *author, newest tlog.T
 		l.submit(t, by)
 	}
 	newest = l.tree(t, l.published(t))
-	l.stop(t)
+	l.Stop(t)
 	kept = l.dir + ".newest"
 	if err := os.Rename(l.dir, kept); err != nil {
 		t.Fatal(err)
@@ -82,17 +82,17 @@ func TestRestoredIsRefuted(t *testing.T) {
 
 	for _, alive := range []int{3, 1} {
 		for _, w := range witnesses[alive:] {
-			w.kill(t)
+			w.Kill(t)
 		}
 		p := launch(t, filepath.Join(bin, "cairn-ledger"), "-dev", l.dir, "-policy", policy)
-		p.wait(t)
-		if p.code() != 5 {
-			t.Fatalf("with %d witnesses: exit code %d, want 5\n%s", alive, p.code(), p.stderr)
+		p.Wait(t)
+		if p.Code() != 5 {
+			t.Fatalf("with %d witnesses: exit code %d, want 5\n%s", alive, p.Code(), p.Stderr)
 		}
 		before.check(t, l.dir)
 		text, err := os.ReadFile(evidence)
 		if err != nil {
-			t.Fatalf("with %d witnesses: %v\n%s", alive, err, p.stderr)
+			t.Fatalf("with %d witnesses: %v\n%s", alive, err, p.Stderr)
 		}
 		if tree := l.tree(t, string(text)); tree != newest {
 			t.Errorf("the evidence is of size %d and root %s, want %d and %s", tree.N, tree.Hash, newest.N, newest.Hash)
@@ -116,7 +116,7 @@ func TestRestoredIsRefuted(t *testing.T) {
 	if r := l.submit(t, by); l.tree(t, r.Checkpoint).N <= newest.N {
 		t.Errorf("published %q, after size %d", r.Checkpoint, newest.N)
 	}
-	l.stop(t)
+	l.Stop(t)
 }
 
 // TestRestoredIsNotCosigned restores a ledger whose witnesses show nothing. They
@@ -140,7 +140,7 @@ func TestRestoredIsNotCosigned(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || !bytes.Contains(answer, []byte(`"PUBLICATION_DELAYED"`)) {
 		t.Errorf("a submission is answered with %s and %s, want 503 PUBLICATION_DELAYED", resp.Status, answer)
 	}
-	l.await(t, "too few confirm the state of size", 3)
+	l.Stderr.AwaitN(t, "too few confirm the state of size", 3)
 	if served := l.get(t, "/checkpoint"); served != string(before.published) {
 		t.Errorf("served %q, want the restored %q", served, before.published)
 	}
@@ -152,6 +152,6 @@ func TestRestoredIsNotCosigned(t *testing.T) {
 		l.get(t, fmt.Sprintf("/v1/log/entries/%d", i))
 	}
 	before.check(t, l.dir)
-	l.stop(t)
+	l.Stop(t)
 	before.check(t, l.dir)
 }

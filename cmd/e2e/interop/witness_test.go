@@ -19,22 +19,24 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/mod/sumdb/note"
 	_ "modernc.org/sqlite"
+
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 )
 
 // witness is a witness that can be killed, and started again at its address and
 // on its state.
 type witness struct {
-	*process
+	*e2etest.Process
 	name     string // in the policy
 	url      string
 	verifier *torchwood.CosignatureVerifier
-	launch   func(*testing.T) *process
+	launch   func(*testing.T) *e2etest.Process
 }
 
 // start starts a witness that was killed.
 func (w *witness) start(t *testing.T) {
 	t.Helper()
-	w.process = w.launch(t)
+	w.Process = w.launch(t)
 }
 
 // newCairnWitness starts a witness of ours for a log.
@@ -48,8 +50,8 @@ func newCairnWitness(t *testing.T, log *ledger, name string) *witness {
 	}
 	addr := strings.TrimPrefix(ready.HTTP, "http://")
 	return &witness{
-		process: p, name: name, url: ready.HTTP, verifier: v,
-		launch: func(t *testing.T) *process {
+		Process: p, name: name, url: ready.HTTP, verifier: v,
+		launch: func(t *testing.T) *e2etest.Process {
 			p, _ := start(t, "cairn-witness", append(args, addr)...)
 			return p
 		},
@@ -79,7 +81,7 @@ func newOmniwitness(t *testing.T, log *ledger) *witness {
 	write(t, filepath.Join(dir, "key"), skey)
 	write(t, filepath.Join(dir, "logs.yaml"), logs)
 	w := &witness{name: "omniwitness", url: "http://" + addr, verifier: signer.Verifier()}
-	w.launch = func(t *testing.T) *process {
+	w.launch = func(t *testing.T) *e2etest.Process {
 		return startAt(t, addr, binary, "--listen="+addr, "--metrics_listen=",
 			"--db_file="+filepath.Join(dir, "state.db"), "--private_key_path="+filepath.Join(dir, "key"),
 			"--additional_logs="+filepath.Join(dir, "logs.yaml"))
@@ -101,7 +103,7 @@ func newLitewitness(t *testing.T, log *ledger) *witness {
 		t.Fatal(err)
 	}
 	w := &witness{name: "litewitness", url: "http://" + addr, verifier: signer.Verifier()}
-	w.launch = func(t *testing.T) *process {
+	w.launch = func(t *testing.T) *e2etest.Process {
 		return startAt(t, addr, binary, "-name", name, "-key", fingerprint, "-ssh-agent", socket, "-db", db, "-listen", addr)
 	}
 	w.start(t)
