@@ -14,6 +14,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ type Config struct {
 	Platform string // of packages that name none, such as linux/amd64
 	Recorder *record.Recorder
 	Gate     Gate // nil keeps every gate shut
-	// Images is a directory of OCI layouts that others built, out/<id> each, which
+	// Images is a directory of OCI layouts that others built, <id> each, which
 	// are taken instead of building; empty for none.
 	Images      string
 	Parallel    int // packages at a time; at least 1
@@ -196,7 +197,7 @@ func (b *Builder) Build(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	return b.run(ctx, plan, func(ctx context.Context, p *tree.Package) Report { return b.build(ctx, p, true) })
+	return b.run(ctx, plan, false, func(ctx context.Context, p *tree.Package) Report { return b.build(ctx, p, true) })
 }
 
 // plan returns the named packages and what they need, in the order of building.
@@ -239,15 +240,22 @@ func before(p *tree.Package) []string {
 	return slices.Compact(ids)
 }
 
-// run calls one for each package of the plan, after those it needs.
-func (b *Builder) run(ctx context.Context, plan []*tree.Package, one func(context.Context, *tree.Package) Report) error {
-	// A failure ends what was not begun; who called ends all.
-	building := ctx
+// turn is a package's turn in a run.
+type turn struct {
+	done chan struct{} // closed when it is over
+	ok   bool          // whether there is an image; to be read once it is over
+}
+
+// run calls one for each package of the plan, after those it needs. A failure
+// ends what was not begun; with goOn, one of a step ends only what needs the
+// package. It returns the first failure.
+func (b *Builder) run(ctx context.Context, plan []*tree.Package, goOn bool, one func(context.Context, *tree.Package) Report) error {
+	building := ctx // of which who called is the end
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	done := make(map[string]chan struct{}, len(plan))
+	turns := make(map[string]*turn, len(plan))
 	for _, p := range plan {
-		done[p.ID()] = make(chan struct{})
+		turns[p.ID()] = &turn{done: make(chan struct{})}
 	}
 	slots := make(chan struct{}, b.cfg.Parallel)
 	var wg sync.WaitGroup
@@ -255,44 +263,60 @@ func (b *Builder) run(ctx context.Context, plan []*tree.Package, one func(contex
 	var first error
 	for _, p := range plan {
 		wg.Go(func() {
-			for _, dep := range before(p) {
-				select {
-				case <-done[dep]:
-				case <-ctx.Done():
-					return
-				}
-			}
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
+			t := turns[p.ID()]
+			defer close(t.done)
+			if !await(ctx, turns, before(p), slots) {
 				return
 			}
 			defer func() { <-slots }()
-			if ctx.Err() != nil {
-				return // both were ready
-			}
 			started := time.Now()
 			r := one(building, p)
 			r.Package, r.Took = p.ID(), time.Since(started)
 			reporting.Lock()
 			defer reporting.Unlock()
-			if r.Err != nil {
+			if t.ok = r.Err == nil; !t.ok {
 				r.Action = Failed
-				if first == nil {
-					first = r.Err
+				first = cmp.Or(first, r.Err)
+				if !goOn || !isStep(r.Err) {
+					cancel(r.Err)
 				}
-				cancel(r.Err)
-			} else {
-				close(done[p.ID()])
 			}
 			b.cfg.Done(r)
 		})
 	}
 	wg.Wait()
-	if first == nil {
-		return context.Cause(ctx)
+	return cmp.Or(first, context.Cause(ctx))
+}
+
+func isStep(err error) bool {
+	var step *engine.StepError
+	return errors.As(err, &step)
+}
+
+// await waits for the turns of what a package needs, and for a slot. It reports
+// whether the package's own turn has come: not if one that it needs has no
+// image, or if the run is over.
+func await(ctx context.Context, turns map[string]*turn, needs []string, slots chan struct{}) bool {
+	for _, id := range needs {
+		select {
+		case <-turns[id].done:
+			if !turns[id].ok {
+				return false
+			}
+		case <-ctx.Done():
+			return false
+		}
 	}
-	return first
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	if ctx.Err() != nil { // both were ready
+		<-slots
+		return false
+	}
+	return true
 }
 
 // build obtains one package's image, and attests it if attested is set.
@@ -332,13 +356,18 @@ func (b *Builder) obtain(ctx context.Context, p *tree.Package, in *inputs) (*rec
 	return made.result, Built, b.keep(made)
 }
 
-// known returns the result of the same inputs, if its image is whole.
+// known returns the result of the same inputs, if its image is whole. What others
+// built is known only to who takes such images.
 func (b *Builder) known(p *tree.Package, in *inputs) (*record.Result, error) {
 	res, err := b.results.Get(p.ID())
 	if err != nil || res == nil || res.Inputs != in.digest || res.Engine.Name != b.cfg.Engine.Info().Name {
 		return nil, err
 	}
-	if !intact(b.Layout(p.ID()), res) {
+	// What was taken from elsewhere is for a run that says so.
+	if res.Obtained != attest.Built && b.cfg.Images == "" {
+		return nil, nil
+	}
+	if res.Obtained != attest.Built && b.cfg.Images == "" || !intact(b.Layout(p.ID()), res) {
 		return nil, nil
 	}
 	return res, nil
@@ -363,6 +392,7 @@ func (b *Builder) keep(m *made) error {
 	if err := record.SyncDir(filepath.Dir(layout)); err != nil {
 		return fmt.Errorf("keeping the image of %s: %w", id, err)
 	}
+	m.layout = layout
 	return b.results.Put(m.result)
 }
 

@@ -13,8 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cairnlog/cairn/builder/engine"
+	"github.com/cairnlog/cairn/builder/image"
 	"github.com/cairnlog/cairn/builder/record"
 	"github.com/cairnlog/cairn/ledger/attest"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
 var all = []string{"bootstrap-left", "bootstrap-right", "bootstrap-seed", "core-met", "core-tool", "user-app"}
@@ -111,11 +113,39 @@ func TestMaterialsAreComplete(t *testing.T) {
 	}
 }
 
+// layerPath is where the only layer of an image is.
+func layerPath(o *operator, r *record.Result) string {
+	im, err := image.Open(o.Layout(r.Package), r.Platform)
+	if err != nil {
+		panic(err)
+	}
+	return blobPath(o.Layout(r.Package), im.Layers[0].Digest.String())
+}
+
+// edited changes a result on disk.
+func edited(change func(r *record.Result)) func(*operator, *record.Result) error {
+	return func(o *operator, r *record.Result) error {
+		change(r)
+		return o.results.Put(r)
+	}
+}
+
 // TestDamagedImageIsBuiltAgain loses what a crash may lose.
 func TestDamagedImageIsBuiltAgain(t *testing.T) {
 	for name, damage := range map[string]func(o *operator, r *record.Result) error{
-		"no manifest": func(o *operator, r *record.Result) error { return os.Remove(blobPath(o.Layout(r.Package), r.Manifest)) },
-		"no image":    func(o *operator, r *record.Result) error { return os.RemoveAll(o.Layout(r.Package)) },
+		"no manifest":  func(o *operator, r *record.Result) error { return os.Remove(blobPath(o.Layout(r.Package), r.Manifest)) },
+		"no layer":     func(o *operator, r *record.Result) error { return os.Remove(layerPath(o, r)) },
+		"half a layer": func(o *operator, r *record.Result) error { return os.Truncate(layerPath(o, r), 10) },
+		"a layer elsewhere": func(o *operator, r *record.Result) error {
+			return errors.Join(os.Rename(layerPath(o, r), o.cfg.Dir+"/layer"), os.Symlink(o.cfg.Dir+"/layer", layerPath(o, r)))
+		},
+		"a result of another manifest":      edited(func(r *record.Result) { r.Manifest = r.Config }),
+		"a result of another index":         edited(func(r *record.Result) { r.Index = r.Config }),
+		"a result of another configuration": edited(func(r *record.Result) { r.Config = r.Manifest }),
+		"a result of other layers":          edited(func(r *record.Result) { r.DiffIDs = []string{r.Config} }),
+		"a result of fewer layers":          edited(func(r *record.Result) { r.DiffIDs = nil }),
+		"a result of more layers":           edited(func(r *record.Result) { r.DiffIDs = append(r.DiffIDs, r.Config) }),
+		"no image":                          func(o *operator, r *record.Result) error { return os.RemoveAll(o.Layout(r.Package)) },
 		"no result": func(o *operator, r *record.Result) error {
 			return os.Remove(filepath.Join(o.cfg.Dir, "results", r.Package+".json"))
 		},
@@ -173,7 +203,10 @@ func TestGateWaits(t *testing.T) {
 	bob := w.operator("https://bob.example", "buildah")
 	var said []string
 	gate := &LedgerGate{Ledger: w.ledger, Waiting: func(why string) { said = append(said, why) }}
-	gate.Grown = func(ctx context.Context) error {
+	gate.Grown = func(ctx context.Context, size int64) error {
+		if c, err := w.ledger.Client.GetCheckpoint(ctx, &cairnv1.GetCheckpointRequest{}); err != nil || c.GetSize() != size {
+			t.Errorf("it waits for more than %d entries: the ledger was asked at %v (%v)", size, c.GetSize(), err)
+		}
 		return bob.Reproduce(ctx, []string{"bootstrap-seed"}, ReproduceOptions{Claims: bob.LoggedClaims(bob.Ledger())})
 	}
 	alice := w.operator("https://alice.example", "buildkit", func(c *Config) { c.Gate = gate })
@@ -184,7 +217,7 @@ func TestGateWaits(t *testing.T) {
 		t.Errorf("said %q", said)
 	}
 	over := errors.New("time is over")
-	gate.Grown = func(context.Context) error { return over }
+	gate.Grown = func(context.Context, int64) error { return over }
 	carol := w.operator("https://carol.example", "buildkit", func(c *Config) { c.Gate = gate })
 	carol.engine.salt = map[string]string{"bootstrap-seed": "trojan"}
 	var g *GateError
@@ -195,6 +228,7 @@ func TestGateWaits(t *testing.T) {
 
 func TestGateCounts(t *testing.T) {
 	two := &record.Agreement{Manifest: "sha256:m", Results: []record.Independent{{Operator: "a", Engine: "buildkit"}, {Operator: "a", Engine: "buildah"}}}
+	unnamed := &record.Agreement{Manifest: "sha256:m", Results: []record.Independent{{Operator: "a"}, {Operator: "a", Engine: "buildah"}, {Operator: "b"}}}
 	dissent := &record.Agreement{Manifest: "sha256:m", Dissent: []record.Dissent{{Operator: "c", Result: "DIFFERENT", Entry: "log#7"}}}
 	for _, tt := range []struct {
 		name string
@@ -206,6 +240,9 @@ func TestGateCounts(t *testing.T) {
 		{"two engines of one operator", LedgerGate{}, two, 2, false},
 		{"two engines of an operator who is named", LedgerGate{Operators: []string{"a"}}, two, 2, true},
 		{"an operator who is not named", LedgerGate{Operators: []string{"b"}}, two, 1, false},
+		{"an engine with no name is no other", LedgerGate{Operators: []string{"a"}}, unnamed, 2, false},
+		{"an engine with no name", LedgerGate{Operators: []string{"b"}}, unnamed, 1, true},
+		{"an operator who says nothing of engines, and another", LedgerGate{Operators: []string{"a", "b"}}, unnamed, 2, true},
 		{"nobody", LedgerGate{}, &record.Agreement{}, 1, false},
 	} {
 		if got := tt.gate.lacking(tt.a, tt.n) == ""; got != tt.open {
@@ -255,6 +292,15 @@ func TestSubstitutedIsSaid(t *testing.T) {
 	}
 	if _, err := o.cfg.Recorder.Identity.Build(seed); err == nil {
 		t.Error("what was taken is signed as built")
+	}
+	// A run that does not say so builds it.
+	o.cfg.Images = ""
+	o.engine.ran()
+	if err := o.Build(t.Context(), []string{"core-tool"}); err != nil {
+		t.Fatal(err)
+	}
+	if seed := o.result(t, "bootstrap-seed"); seed.Obtained != attest.Built || seed.Logged == nil {
+		t.Errorf("the seed was %s, logged %v", seed.Obtained, seed.Logged)
 	}
 }
 

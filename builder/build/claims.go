@@ -8,10 +8,11 @@ import (
 	"github.com/cairnlog/cairn/builder/tree"
 )
 
-// LoggedClaims finds the images that builds of the same tree gave, as a ledger
-// has them: each image once, with the first entry that claims it.
+// LoggedClaims finds the images that builds of the same tree, or from the same
+// inputs, gave, as a ledger has them: each image once, with the first entry that
+// claims it.
 func (b *Builder) LoggedClaims(l *record.Ledger, id *record.Identity) Claims {
-	return func(ctx context.Context, p *tree.Package, _ string) ([]*record.Claimed, error) {
+	return func(ctx context.Context, p *tree.Package, inputs string) ([]*record.Claimed, error) {
 		platform := b.platform(p)
 		builds, err := l.Builds(ctx, id.Purl(p.ID(), "", platform))
 		if err != nil {
@@ -24,7 +25,7 @@ func (b *Builder) LoggedClaims(l *record.Ledger, id *record.Identity) Claims {
 		var claims []*record.Claimed
 		seen := make(map[string]bool)
 		for _, build := range builds {
-			if seen[build.Manifest] || !build.IsOf(p.ID(), platform, digest) {
+			if seen[build.Manifest] || !build.IsOf(p.ID(), platform, digest, inputs) {
 				continue
 			}
 			seen[build.Manifest] = true

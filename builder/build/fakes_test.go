@@ -207,6 +207,7 @@ type operator struct {
 	*Builder
 	engine  *fakeEngine
 	reports map[string]Action
+	against string // where the distributed images are
 }
 
 // operator returns a builder with a directory of its own. With a name, it

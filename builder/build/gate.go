@@ -65,9 +65,9 @@ type LedgerGate struct {
 	// Operators are those whose results count; if empty, those of all enrolled
 	// keys.
 	Operators []string
-	// Grown returns once the ledger has published more than before, and its error
-	// once waiting is over; nil asks once.
-	Grown func(context.Context) error
+	// Grown returns once the ledger has published more than size entries, and its
+	// error once waiting is over; nil asks once.
+	Grown func(ctx context.Context, size int64) error
 	// Waiting is told why the gate is still shut.
 	Waiting func(reason string)
 }
@@ -92,7 +92,7 @@ func (g *LedgerGate) Pass(ctx context.Context, res *record.Result, n int) error 
 		if g.Waiting != nil {
 			g.Waiting(shut)
 		}
-		if err := g.Grown(ctx); err != nil {
+		if err := g.Grown(ctx, a.Size); err != nil {
 			return &GateError{res.Package, shut + "; waiting for more ended: " + err.Error()}
 		}
 	}
@@ -112,13 +112,15 @@ func (g *LedgerGate) dissent(a *record.Agreement) string {
 // called is the operator's word: it tells results apart only of operators who
 // were named.
 func (g *LedgerGate) lacking(a *record.Agreement, n int) string {
+	named := func(r record.Independent) bool { return len(g.Operators) > 0 && r.Engine != "" }
 	var who []string
 	for _, r := range a.Results {
 		switch {
-		case len(g.Operators) == 0:
-			who = append(who, r.Operator)
-		case g.counts(r.Operator):
+		case !g.counts(r.Operator):
+		case named(r):
 			who = append(who, r.Operator+" with "+r.Engine)
+		case !slices.ContainsFunc(a.Results, func(o record.Independent) bool { return o.Operator == r.Operator && named(o) }):
+			who = append(who, r.Operator)
 		}
 	}
 	slices.Sort(who)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -34,8 +35,8 @@ type Claims func(ctx context.Context, p *tree.Package, inputs string) ([]*record
 // ReproduceOptions say what to reproduce, and what of.
 type ReproduceOptions struct {
 	Claims Claims
-	// Against is a directory of OCI layouts, out/<id> each, of distributed images,
-	// to tell what differs; empty for none.
+	// Against is a directory of OCI layouts, <id> each, of distributed images.
+	// Without it, only IDENTICAL can be told from DIFFERENT; empty for none.
 	Against string
 	// Each is called for each reproduction, one call at a time.
 	Each func(*Reproduction)
@@ -44,8 +45,12 @@ type ReproduceOptions struct {
 // Reproduce rebuilds the named packages from images of its own, compares each
 // with what was distributed, and logs what came of it. What they are built from
 // is built where it was not yet. It returns an error for what kept it from
-// finding out, not for an image that differs.
+// finding out, and of the first package that could not be built; an image that
+// differs is none. A package that cannot be built ends only what needs it.
 func (b *Builder) Reproduce(ctx context.Context, ids []string, opts ReproduceOptions) error {
+	if b.cfg.Images != "" {
+		return errors.New("a rebuild that rests on the images of others proves nothing of them: reproduce without them")
+	}
 	plan, err := b.plan(ids)
 	if err != nil {
 		return err
@@ -58,7 +63,7 @@ func (b *Builder) Reproduce(ctx context.Context, ids []string, opts ReproduceOpt
 		}
 		named[p.ID()] = true
 	}
-	return b.run(ctx, plan, func(ctx context.Context, p *tree.Package) Report {
+	return b.run(ctx, plan, true, func(ctx context.Context, p *tree.Package) Report {
 		if !named[p.ID()] {
 			return b.build(ctx, p, false)
 		}
@@ -92,6 +97,9 @@ func (b *Builder) reproduce(ctx context.Context, p *tree.Package, opts Reproduce
 		}
 	} else {
 		defer m.discard()
+		if err := b.keep(m); err != nil {
+			return Report{Err: err}
+		}
 	}
 	for _, c := range claims {
 		if err := b.settle(ctx, c, m, failed, opts); err != nil {
@@ -101,7 +109,7 @@ func (b *Builder) reproduce(ctx context.Context, p *tree.Package, opts Reproduce
 	if failed != nil {
 		return Report{Err: failed}
 	}
-	return Report{Action: Built, Result: m.result, Err: b.keep(m)}
+	return Report{Action: Built, Result: m.result}
 }
 
 // settle compares a rebuild with one distributed image, and attests what came
@@ -109,10 +117,14 @@ func (b *Builder) reproduce(ctx context.Context, p *tree.Package, opts Reproduce
 func (b *Builder) settle(ctx context.Context, c *record.Claimed, m *made, failed *engine.StepError, opts ReproduceOptions) error {
 	r := &Reproduction{Package: m.result.Package, Claimed: c, Result: m.result}
 	if failed != nil {
-		r.Outcome = record.Outcome{Result: leaf.BuildFailed, Failure: summary(failed)}
+		r.Outcome = judgeFailure(c, m.result, failed)
 	} else {
-		r.Outcome = Judge(c, m.result)
-		if err := b.explain(ctx, r, m, opts.Against); err != nil {
+		theirs, err := b.distributed(ctx, r, opts.Against)
+		if err != nil {
+			return err
+		}
+		r.Outcome = Judge(c, m.result, theirs)
+		if err := b.explain(ctx, r, m, theirs); err != nil {
 			return err
 		}
 	}
@@ -128,68 +140,114 @@ func (b *Builder) settle(ctx context.Context, c *record.Claimed, m *made, failed
 	return nil
 }
 
-// Judge compares a rebuild with what is known of a distributed image: by its
-// bytes, then its layers, then its content, these two only where both run the
-// same. A difference after building from
-// other images than the claim's says nothing about the package.
-func Judge(c *record.Claimed, r *record.Result) record.Outcome {
+// Distributed is what was read of a distributed image itself.
+type Distributed struct {
+	Image *image.Image
+	sameness
+}
+
+// sameness is by what two images of different bytes may be equal.
+type sameness struct {
+	diffIDs          []string
+	content, running string
+}
+
+// method returns how r is equivalent, or nothing: by its layers or its content,
+// these only where both run the same.
+func (s *sameness) method(r *record.Result) string {
 	switch {
-	case r.Manifest == c.Manifest:
-		return record.Outcome{Result: leaf.Identical}
-	case c.Running != r.Running:
-		// Equal files that run otherwise are not equivalent.
-	case len(c.DiffIDs) > 0 && slices.Equal(c.DiffIDs, r.DiffIDs):
-		return record.Outcome{Result: leaf.Equivalent, Method: record.MethodLayers}
-	case c.Content != "" && c.Content == r.Content:
-		return record.Outcome{Result: leaf.Equivalent, Method: record.MethodContent}
+	case s.running != r.Running:
+		return ""
+	case len(s.diffIDs) > 0 && slices.Equal(s.diffIDs, r.DiffIDs):
+		return record.MethodLayers
+	case s.content != "" && s.content == r.Content:
+		return record.MethodContent
 	}
-	if others := otherImages(c, r); len(others) > 0 {
-		return record.Outcome{Result: leaf.Inconclusive, Failure: "built from other images than the claim: " + strings.Join(others, ", ")}
+	return ""
+}
+
+// Judge compares a rebuild with a distributed image: by its bytes, or by what was
+// read of it; theirs is nil where it is not at hand. What an attestation says of
+// an image's content is its signer's word, so it makes nothing EQUIVALENT: else
+// a bad image would be taken for the good one that its builder names. Nor does
+// a difference after building from other images than the claim's say anything.
+func Judge(c *record.Claimed, r *record.Result, theirs *Distributed) record.Outcome {
+	if r.Manifest == c.Manifest {
+		return record.Outcome{Result: leaf.Identical}
+	}
+	if theirs != nil {
+		if method := theirs.method(r); method != "" {
+			return record.Outcome{Result: leaf.Equivalent, Method: method}
+		}
+	} else if said := (&sameness{c.DiffIDs, c.Content, c.Running}); said.method(r) != "" {
+		return record.Outcome{Result: leaf.Inconclusive,
+			Failure: "its attestation says that the distributed image is equivalent, and the image is not at hand to see that: give --against DIR"}
+	}
+	if others := otherImages(c, r); others != "" {
+		return record.Outcome{Result: leaf.Inconclusive, Failure: others}
 	}
 	return record.Outcome{Result: leaf.Different}
 }
 
-// otherImages returns the images that a rebuild used in other bytes than the
-// build it repeats.
-func otherImages(c *record.Claimed, r *record.Result) []string {
+// judgeFailure says what a build that failed says of a distributed image: like a
+// difference, nothing if it was built from other images than the claim's.
+func judgeFailure(c *record.Claimed, r *record.Result, failed *engine.StepError) record.Outcome {
+	if others := otherImages(c, r); others != "" {
+		return record.Outcome{Result: leaf.Inconclusive, Failure: others + "; " + failed.Error()}
+	}
+	return record.Outcome{Result: leaf.BuildFailed, Failure: failed.Error()}
+}
+
+// otherImages says which images a rebuild used in other bytes than the build it
+// repeats, or nothing.
+func otherImages(c *record.Claimed, r *record.Result) string {
 	var others []string
 	for _, m := range r.Materials {
 		if theirs, ok := c.Images[m.Name]; ok && m.Role == "toolchain" && theirs != m.SHA256 {
 			others = append(others, m.Name)
 		}
 	}
-	return others
+	if len(others) == 0 {
+		return ""
+	}
+	return "built from other images than the claim: " + strings.Join(others, ", ")
 }
 
-// explain compares the images themselves, where the distributed one is at hand
-// and is what the claim says.
-func (b *Builder) explain(ctx context.Context, r *Reproduction, m *made, against string) error {
-	if against == "" || r.Outcome.Result == leaf.Identical {
-		return nil
+// distributed reads the distributed image, if it is at hand and is what the
+// claim says; nil if not, or if nothing depends on it.
+func (b *Builder) distributed(ctx context.Context, r *Reproduction, against string) (*Distributed, error) {
+	if against == "" || r.Result.Manifest == r.Claimed.Manifest {
+		return nil, nil
 	}
-	theirs, err := image.Open(layoutIn(against, r.Package), r.Result.Platform)
+	dir := layoutIn(against, r.Package)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	im, err := image.Open(dir, r.Result.Platform)
 	if err != nil {
-		return fmt.Errorf("%s: reading the distributed image: %w", r.Package, err)
+		return nil, fmt.Errorf("%s: reading the distributed image: %w", r.Package, err)
 	}
-	if theirs.Manifest.Digest.String() != r.Claimed.Manifest {
+	if im.Manifest.Digest.String() != r.Claimed.Manifest {
+		return nil, nil
+	}
+	read := &made{layout: dir, result: &record.Result{Package: r.Package, Platform: r.Result.Platform}}
+	if err := read.describe(ctx); err != nil {
+		return nil, err
+	}
+	return &Distributed{im, sameness{read.result.DiffIDs, read.result.Content, read.result.Running}}, nil
+}
+
+// explain says what differs from the distributed image.
+func (b *Builder) explain(ctx context.Context, r *Reproduction, m *made, theirs *Distributed) error {
+	if theirs == nil {
 		return nil
 	}
 	ours, err := image.Open(m.layout, r.Result.Platform)
 	if err != nil {
 		return fmt.Errorf("%s: reading the rebuilt image: %w", r.Package, err)
 	}
-	if r.Diff, err = compare.Compare(ctx, theirs, ours); err != nil {
+	if r.Diff, err = compare.Compare(ctx, theirs.Image, ours); err != nil {
 		return fmt.Errorf("%s: comparing the images: %w", r.Package, err)
 	}
 	return nil
-}
-
-// summary is what an attestation says of a failure; its log may hold anything.
-func summary(e *engine.StepError) string {
-	const limit = 2048
-	s := e.Error()
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
 }

@@ -96,22 +96,25 @@ type LoggedBuild struct {
 	Operators  []string       // behind the keys that signed, as enrolled
 }
 
-// IsOf reports whether the build was of a package of the tree with this digest,
-// in hex, for the platform.
-func (b *LoggedBuild) IsOf(pkg, platform, tree string) bool {
+// IsOf reports whether the build was of a package for the platform, of the tree
+// with this digest, in hex, or from these inputs.
+func (b *LoggedBuild) IsOf(pkg, platform, tree, inputs string) bool {
 	ref, _ := b.Parameters["tree"].(map[string]any)
 	digest, _ := ref["digest"].(map[string]any)
-	return b.Parameters["package"] == pkg && b.Parameters["platform"] == platform && digest["sha256"] == tree
+	same := digest["sha256"] == tree || inputs != "" && b.Parameters["inputs"] == inputs
+	return b.Parameters["package"] == pkg && b.Parameters["platform"] == platform && same
 }
 
 // Agreement is who obtained the same image by building it, and who did not.
 type Agreement struct {
 	Manifest string
+	Size     int64 // of the log, up to which it is known
 	Results  []Independent
 	Dissent  []Dissent
 }
 
-// Independent is an operator and an engine with which the image was obtained.
+// Independent is an operator and an engine with which the image was obtained;
+// the engine is empty if the attestation does not name just one.
 type Independent struct{ Operator, Engine string }
 
 // Dissent is a claim that the image cannot be had by building it.
@@ -132,6 +135,7 @@ func (l *Ledger) Agreement(ctx context.Context, manifest string) (*Agreement, er
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger who built %s: %w", manifest, err)
 	}
+	a.Size = claims.Size
 	for i := range claims.Logged {
 		if err := a.add(claims.Origin, &claims.Logged[i]); err != nil {
 			return nil, err
@@ -170,10 +174,15 @@ func (a *Agreement) add(origin string, c *client.Logged) error {
 	return nil
 }
 
+// agree adds one result of each operator: an attestation is of one run, however
+// many engines it names.
 func (a *Agreement) agree(operators []string, engines map[string]string) {
-	for _, o := range operators {
-		for e := range engines {
-			a.Results = append(a.Results, Independent{o, e})
+	engine := ""
+	if len(engines) == 1 {
+		for engine = range engines {
 		}
+	}
+	for _, o := range operators {
+		a.Results = append(a.Results, Independent{o, engine})
 	}
 }

@@ -87,7 +87,7 @@ func result(image, with string) *Result {
 			{Name: "bootstrap-cc", SHA256: leaf.SHA256([]byte("cc")).Hex(), Role: "toolchain", URI: "pkg:oci/bootstrap-cc"},
 		},
 		Parameters: map[string]any{
-			"package": "core-tool", "platform": "linux/amd64",
+			"package": "core-tool", "platform": "linux/amd64", "inputs": "i0",
 			"tree": map[string]any{"digest": map[string]any{"sha256": "t0"}},
 		},
 	}
@@ -213,7 +213,8 @@ func TestAgreement(t *testing.T) {
 		t.Fatalf("builds %v, %v", builds, err)
 	}
 	c := &builds[0].Claimed
-	if !builds[0].IsOf("core-tool", "linux/amd64", "t0") || builds[0].IsOf("core-tool", "linux/amd64", "t1") || builds[0].IsOf("core-other", "linux/amd64", "t0") {
+	if !builds[0].IsOf("core-tool", "linux/amd64", "t0", "") || builds[0].IsOf("core-tool", "linux/amd64", "t1", "") || builds[0].IsOf("core-other", "linux/amd64", "t0", "") ||
+		builds[0].IsOf("core-tool", "linux/amd64", "t1", "i1") || !builds[0].IsOf("core-tool", "linux/amd64", "t1", "i0") {
 		t.Errorf("parameters %v", builds[0].Parameters)
 	}
 	reproduce := func(r *Recorder, res *Result, o leaf.Result) {
@@ -235,7 +236,7 @@ func TestAgreement(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Agreement{Manifest: res.Manifest, Results: []Independent{
+	want := &Agreement{Manifest: res.Manifest, Size: 6, Results: []Independent{
 		{"https://alice.example", "buildkit"}, {"https://bob.example", "buildah"},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -1,17 +1,16 @@
 package record
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/cairnlog/cairn/ledger/attest"
-	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
 // Recorder attests results and logs them.
@@ -30,7 +29,7 @@ func (r *Recorder) Build(ctx context.Context, res *Result) error {
 		return nil
 	}
 	path := r.path(res, "build")
-	entry, err := r.record(ctx, path, res.Manifest, func() ([]byte, error) { return r.Identity.Build(res) })
+	entry, err := r.record(ctx, path, func(raw []byte) bool { return r.isOf(raw, res) }, func() ([]byte, error) { return r.Identity.Build(res) })
 	if err != nil || entry == nil {
 		return err
 	}
@@ -41,13 +40,10 @@ func (r *Recorder) Build(ctx context.Context, res *Result) error {
 // Reproduction attests a rebuild of c and logs it. Its entry is nil without a
 // ledger.
 func (r *Recorder) Reproduction(ctx context.Context, c *Claimed, res *Result, o *Outcome) (*Entry, error) {
-	path := r.path(res, "reproduction")
 	// Every rebuild is a run of its own: one that was kept is of an earlier run,
 	// and was logged, or is lost with a run that did not end.
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("making room for an attestation: %w", err)
-	}
-	return r.record(ctx, path, c.Manifest, func() ([]byte, error) { return r.Identity.Reproduction(c, res, o) })
+	earlier := func([]byte) bool { return false }
+	return r.record(ctx, r.path(res, "reproduction"), earlier, func() ([]byte, error) { return r.Identity.Reproduction(c, res, o) })
 }
 
 // path is where the attestation of a result is kept.
@@ -55,15 +51,15 @@ func (r *Recorder) path(res *Result, kind string) string {
 	return filepath.Join(r.Results.Dir, res.Package+"."+kind+".attestation")
 }
 
-// record makes an attestation about the subject, keeps it and logs it. One that
-// was kept is logged as it is, so that a crash between the two makes no second
-// entry.
-func (r *Recorder) record(ctx context.Context, path, subject string, sign func() ([]byte, error)) (*Entry, error) {
+// record makes an attestation, keeps it and logs it. One that was kept and is
+// the same build's is logged as it is, so that a crash between the two makes no
+// second entry.
+func (r *Recorder) record(ctx context.Context, path string, same func(raw []byte) bool, sign func() ([]byte, error)) (*Entry, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading a kept attestation: %w", err)
 	}
-	if !r.isAbout(raw, subject) {
+	if !same(raw) {
 		if raw, err = sign(); err != nil {
 			return nil, err
 		}
@@ -86,8 +82,35 @@ func (r *Recorder) record(ctx context.Context, path, subject string, sign func()
 	return entry, nil
 }
 
-// isAbout reports whether raw is an attestation by this key about the subject.
-func (r *Recorder) isAbout(raw []byte, subject string) bool {
+// isOf reports whether raw is an attestation by this key of the build of res:
+// the same image, from the same materials, with the same engine. Only when it
+// ran may differ.
+func (r *Recorder) isOf(raw []byte, res *Result) bool {
+	kept, err := r.provenance(raw)
+	if err != nil {
+		return false
+	}
+	if raw, err = r.Identity.Build(res); err != nil {
+		return false
+	}
+	now, err := r.provenance(raw)
+	return err == nil && bytes.Equal(kept, now)
+}
+
+// provenance returns what an attestation says of a build but for how it ran, as
+// text.
+func (r *Recorder) provenance(raw []byte) ([]byte, error) {
 	a, err := attest.Open(raw, attest.NewKeyring(r.Identity.Signer.Public))
-	return err == nil && slices.Contains(a.Leaf.Subjects, leaf.Digest("sha256:"+strings.TrimPrefix(subject, "sha256:")))
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.Statement.Provenance()
+	if err != nil {
+		return nil, err
+	}
+	p.BuildDefinition.InternalParameters, p.RunDetails.Metadata = nil, nil
+	return json.Marshal(struct {
+		Subject    []attest.ResourceDescriptor
+		Provenance *attest.Provenance
+	}{a.Statement.Subject, p})
 }

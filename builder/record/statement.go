@@ -1,12 +1,14 @@
 package record
 
 import (
+	"encoding/json"
 	"fmt"
-	"maps"
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/cairnlog/cairn/builder/engine"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
@@ -83,23 +85,14 @@ func definition(r *Result) attest.BuildDefinition {
 		ExternalParameters: r.Parameters,
 		InternalParameters: map[string]any{"profile": r.Profile, "rebuilt": r.Rebuilt},
 	}
-	var steps []any
-	for _, s := range r.Steps {
-		step := map[string]any{"name": s.Name, "cached": s.Cached}
-		if s.Network != "" {
-			step["network"] = s.Network
-		}
-		steps = append(steps, step)
-	}
-	if len(steps) > maxSteps {
-		d.InternalParameters["stepsOmitted"] = len(steps) - maxSteps
-		steps = steps[:maxSteps]
-	}
-	if steps != nil {
+	if steps := stepList(r.Steps); steps != nil {
 		d.InternalParameters["steps"] = steps
+		if omitted := len(r.Steps) - len(steps); omitted > 0 {
+			d.InternalParameters["stepsOmitted"] = omitted
+		}
 	}
 	if len(r.Environment) > 0 {
-		d.InternalParameters["environment"] = r.Environment
+		d.InternalParameters["environment"] = environment(r)
 	}
 	for _, m := range r.Materials {
 		d.ResolvedDependencies = append(d.ResolvedDependencies, attest.ResourceDescriptor{
@@ -113,9 +106,59 @@ func definition(r *Result) attest.BuildDefinition {
 	return d
 }
 
-// maxSteps bounds the steps that an attestation lists: its size is bounded, and
-// what matters of a step is in the digest of the package directory.
-const maxSteps = 1000
+// What an attestation lists of steps at most: its size is bounded, and what
+// matters of a step is in the digest of the package directory.
+const (
+	maxSteps     = 1000
+	maxStepBytes = 256 << 10 // of all names, as JSON has them
+	maxText      = 2048      // bytes of one name or message
+)
+
+// stepList returns the steps as an attestation has them, or nil.
+func stepList(steps []engine.Step) []any {
+	var list []any
+	size := 0
+	for _, s := range steps {
+		name := clean(s.Name)
+		quoted, err := json.Marshal(name)
+		if size += len(quoted); err != nil || size > maxStepBytes || len(list) == maxSteps {
+			break
+		}
+		step := map[string]any{"name": name, "cached": s.Cached}
+		if s.Network != "" {
+			step["network"] = s.Network
+		}
+		list = append(list, step)
+	}
+	return list
+}
+
+// clean returns a text that JSON can hold and that is not too long. Nothing that
+// a build step prints or is called may keep its result from being signed.
+func clean(s string) string {
+	cut := len(s) > maxText
+	if cut {
+		s = s[:maxText]
+		for range utf8.UTFMax - 1 { // what is left of a character that was cut
+			if r, n := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && n == 1 {
+				s = s[:len(s)-1]
+			}
+		}
+	}
+	if s = strings.ToValidUTF8(s, "\uFFFD"); cut {
+		s += "…"
+	}
+	return s
+}
+
+// environment is the machine as an attestation has it.
+func environment(r *Result) map[string]string {
+	env := make(map[string]string, len(r.Environment))
+	for k, v := range r.Environment {
+		env[clean(k)] = clean(v)
+	}
+	return env
+}
 
 func version(r *Result) map[string]string { return map[string]string{r.Engine.Name: r.Engine.Version} }
 
@@ -217,7 +260,7 @@ func (id *Identity) Reproduction(c *Claimed, r *Result, o *Outcome) ([]byte, err
 		ClaimRef:        claimRef(c),
 		BuildDefinition: &def,
 		Rebuilder:       attest.Builder{ID: id.BuilderID, Operator: id.Operator, Version: version(r)},
-		Environment:     maps.Clone(r.Environment),
+		Environment:     environment(r),
 		Metadata:        metadata(r.Started, r.Ended),
 	}
 	if r.Manifest != "" {
@@ -234,10 +277,11 @@ func (id *Identity) Reproduction(c *Claimed, r *Result, o *Outcome) ([]byte, err
 		})
 	}
 	if o.Failure != "" {
+		message := clean(o.Failure)
 		p.Byproducts = append(p.Byproducts, attest.ResourceDescriptor{
 			Name:        "failure",
-			Digest:      map[string]string{"sha256": leaf.SHA256([]byte(o.Failure)).Hex()},
-			Annotations: map[string]any{"message": o.Failure},
+			Digest:      map[string]string{"sha256": leaf.SHA256([]byte(message)).Hex()},
+			Annotations: map[string]any{"message": message},
 		})
 	}
 	st, err := attest.NewStatement(attest.PredicateReproduction, p, id.subject(r.Package, c.Manifest, r.Platform))

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"filippo.io/torchwood"
@@ -12,8 +13,11 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// MaxClaims is how many entries Claims looks at.
-const MaxClaims = 10_000
+// Limits of one call of Claims.
+const (
+	MaxClaims     = 10_000    // entries that are looked at
+	MaxClaimBytes = 512 << 20 // of their attestations together
+)
 
 // Claims is what a ledger holds about one artifact or package, verified here.
 type Claims struct {
@@ -73,6 +77,7 @@ type claimReader struct {
 	policy     torchwood.Policy
 	checkpoint torchwood.Checkpoint
 	operators  map[leaf.Fingerprint]string
+	bytes      int // of the attestations so far
 }
 
 // aboutQuery returns whether a leaf is about what a query names.
@@ -93,24 +98,33 @@ func aboutQuery(query *cairnv1.ListAttestationsRequest) (func(*leaf.Leaf) bool, 
 }
 
 // list returns the entries for the query that are in the checkpoint's tree.
+// They must ascend, as log order does: no ledger can answer without end, and no
+// entry counts twice.
 func (r *claimReader) list(ctx context.Context, query *cairnv1.ListAttestationsRequest) ([]*cairnv1.Entry, error) {
 	var entries []*cairnv1.Entry
 	req := &cairnv1.ListAttestationsRequest{Digest: query.GetDigest(), Name: query.GetName(), Key: query.GetKey(), PageSize: 1000}
+	last := int64(-1)
 	for {
 		resp, err := r.client.ListAttestations(ctx, req)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range resp.GetEntries() {
-			if e.GetIndex() < r.checkpoint.N {
-				entries = append(entries, e)
+			if e.GetIndex() <= last {
+				return nil, Misbehaved("the list is not in log order: entry %d follows entry %d", e.GetIndex(), last)
+			}
+			if last = e.GetIndex(); last >= r.checkpoint.N {
+				return entries, nil // and so is all that follows
+			}
+			if entries = append(entries, e); len(entries) > MaxClaims {
+				return nil, Misbehaved("the answer has more than %d entries", MaxClaims)
 			}
 		}
-		if len(entries) > MaxClaims {
-			return nil, Misbehaved("the answer has more than %d entries", MaxClaims)
-		}
-		if resp.GetNextPageToken() == "" || resp.GetNextPageToken() == req.GetPageToken() {
+		if resp.GetNextPageToken() == "" {
 			return entries, nil
+		}
+		if len(resp.GetEntries()) == 0 {
+			return nil, Misbehaved("a page of the list has no entry, and is not the last")
 		}
 		req.PageToken = resp.GetNextPageToken()
 	}
@@ -121,6 +135,9 @@ func (r *claimReader) logged(ctx context.Context, e *cairnv1.Entry) (*Logged, er
 	resp, err := r.client.GetAttestation(ctx, &cairnv1.GetAttestationRequest{Envelope: e.GetEnvelope()})
 	if err != nil {
 		return nil, err
+	}
+	if r.bytes += len(resp.GetAttestation()); r.bytes > MaxClaimBytes {
+		return nil, fmt.Errorf("the attestations together are over the limit of %d bytes", MaxClaimBytes)
 	}
 	att, err := VerifyAttestation(resp)
 	if err != nil {

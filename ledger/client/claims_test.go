@@ -56,7 +56,8 @@ func lies(mallory *attest.PublicKey) []lie {
 		}, "does not lead to the root"},
 		{"an entry at another index", func(_ string, m proto.Message) {
 			if r, ok := m.(*cairnv1.ListAttestationsResponse); ok {
-				r.Entries[0].Index++
+				r.Entries = r.Entries[1:]
+				r.Entries[0].Index--
 			}
 		}, "does not lead to the root"},
 		{"a leaf of its own", func(_ string, m proto.Message) {
@@ -129,4 +130,94 @@ func TestClaimsAboutSomethingElse(t *testing.T) {
 	}
 	_, err = f.client.Claims(t.Context(), other, f.policy)
 	wantMisbehaviour(t, err, "is not about what was asked")
+}
+
+// TestClaimsWithoutEnd has the ledger answer with page after page.
+func TestClaimsWithoutEnd(t *testing.T) {
+	next := map[string]string{"": "1", "1": "2", "2": "1"}
+	for _, tt := range []struct {
+		name  string
+		page  func(r *cairnv1.ListAttestationsResponse, token string)
+		want  string // nothing if there is an answer
+		pages int
+	}{
+		{"the same token", func(r *cairnv1.ListAttestationsResponse, _ string) { r.NextPageToken = "1" }, "not in log order", 3},
+		{"two tokens in turn", func(r *cairnv1.ListAttestationsResponse, token string) { r.NextPageToken = next[token] }, "not in log order", 3},
+		{"empty pages", func(r *cairnv1.ListAttestationsResponse, token string) { r.Entries, r.NextPageToken = nil, next[token] }, "has no entry", 1},
+		{"one entry twice", func(r *cairnv1.ListAttestationsResponse, _ string) { r.Entries[1] = r.Entries[0] }, "not in log order", 1},
+		{"entries beyond the checkpoint", func(r *cairnv1.ListAttestationsResponse, token string) {
+			r.NextPageToken = next[token]
+			for i, e := range r.GetEntries() {
+				e.Index = int64(1000 + i)
+			}
+		}, "", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			pages, token := 0, ""
+			f.log.Tamper = func(_ string, m proto.Message) {
+				r, ok := m.(*cairnv1.ListAttestationsResponse)
+				if !ok {
+					return
+				}
+				if pages++; pages > 10 {
+					r.NextPageToken = ""
+					return
+				}
+				tt.page(r, token)
+				token = r.GetNextPageToken()
+			}
+			got, err := f.client.Claims(t.Context(), aboutX, f.policy)
+			if tt.want != "" {
+				wantMisbehaviour(t, err, tt.want)
+			} else if err != nil || len(got.Logged) != 0 {
+				t.Errorf("claims %v, %v", got, err)
+			}
+			if pages > tt.pages {
+				t.Errorf("%d pages were asked for, want at most %d", pages, tt.pages)
+			}
+		})
+	}
+}
+
+// TestClaimsWithAnothersEnrolment has the ledger name another key's enrolment.
+func TestClaimsWithAnothersEnrolment(t *testing.T) {
+	f := newFixture(t)
+	mallory, _, err := attest.GenerateEd25519()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := attest.Enrol(mallory, "https://mallory.example", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, _, err := f.log.Add(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.log.Tamper = func(_ string, m proto.Message) {
+		if r, ok := m.(*cairnv1.GetAttestationResponse); ok && r.GetEntry().GetIndex() != 0 {
+			for _, k := range r.GetKeys() {
+				k.EnrolledIndex = int64(index)
+			}
+		}
+	}
+	_, err = f.client.Claims(t.Context(), aboutX, f.policy)
+	wantMisbehaviour(t, err, "is not the enrolment of key")
+}
+
+// TestClaimsWithAnEnrolmentThatIsNotLogged has the proof of the enrolment, which
+// follows that of the entry, be none.
+func TestClaimsWithAnEnrolmentThatIsNotLogged(t *testing.T) {
+	f := newFixture(t)
+	proofs := 0
+	f.log.Tamper = func(_ string, m proto.Message) {
+		if r, ok := m.(*cairnv1.GetInclusionProofResponse); ok {
+			if proofs++; proofs == 2 {
+				r.InclusionProof[0][0] ^= 1
+			}
+		}
+	}
+	_, err := f.client.Claims(t.Context(), aboutX, f.policy)
+	wantMisbehaviour(t, err, "does not lead to the root")
 }

@@ -99,73 +99,191 @@ func (n *Node) Good() bool { return n.Pinned || n.Verdict == VerdictReproduced }
 //	anything else is good itself
 //
 // A claim counts if its operator does, if it obtained the artifact by building
-// it, and if all of its materials are good. A cycle is never good. An error is
-// one of evidence or of a limit, not a verdict.
+// it, and if all of its materials are good. What is good only by itself is not:
+// of a cycle, only those are good that are so without it. An error is one of
+// evidence or of a limit, not a verdict.
 func Trace(ctx context.Context, artifact leaf.Digest, rules Rules, evidence Evidence) (*Node, error) {
 	if rules.Quorum < 1 {
 		return nil, errors.New("a quorum of less than 1 operator proves nothing")
 	}
-	t := &tracer{rules: rules, evidence: evidence, done: make(map[leaf.Digest]*Node), open: make(map[leaf.Digest]bool)}
-	return t.artifact(ctx, artifact, attest.Resource{})
+	t := &tracer{rules: rules, evidence: evidence, known: make(map[leaf.Digest]*artifactClaims), open: make(map[leaf.Digest]bool), drawn: make(map[leaf.Digest]*Node)}
+	if err := t.collect(ctx, artifact, 0); err != nil {
+		return nil, err
+	}
+	t.settle()
+	return t.artifact(artifact, attest.Resource{}), nil
 }
 
+// tracer first collects what is known of each artifact, then settles which are
+// good, and then draws the tree: so a verdict does not depend on the order in
+// which artifacts are met.
 type tracer struct {
 	rules    Rules
 	evidence Evidence
-	done     map[leaf.Digest]*Node
+	known    map[leaf.Digest]*artifactClaims
+	order    []leaf.Digest        // of known, materials first but for cycles
 	open     map[leaf.Digest]bool // on the way down to here
+	drawn    map[leaf.Digest]*Node
+}
+
+// artifactClaims is what is known of something that is built.
+type artifactClaims struct {
+	claims  []Claim // about it
+	found   int     // before those about something else were dropped
+	dissent bool
+	good    bool
+	users   []leaf.Digest // artifacts that are made from it
+}
+
+// collect finds the claims about an artifact and all that it is made from.
+func (t *tracer) collect(ctx context.Context, d leaf.Digest, depth int) error {
+	if len(t.known) >= MaxNodes {
+		return fmt.Errorf("the ancestry has more than %d artifacts", MaxNodes)
+	}
+	if depth >= MaxDepth {
+		return fmt.Errorf("the ancestry is deeper than %d steps", MaxDepth)
+	}
+	claims, err := t.evidence(ctx, d)
+	if err != nil {
+		return fmt.Errorf("finding what is known of %s: %w", d, err)
+	}
+	a := &artifactClaims{found: len(claims)}
+	t.known[d] = a
+	a.claims = slices.DeleteFunc(slices.Clone(claims), func(c Claim) bool { return !isSubject(&c, d) })
+	for i := range a.claims {
+		c := &a.claims[i]
+		if len(t.operators(c)) == 0 {
+			continue
+		}
+		a.dissent = a.dissent || dissents(c)
+		if !obtained(&c.Claim) {
+			continue
+		}
+		for j := range c.Claim.Materials {
+			m, built := builtDigest(&c.Claim.Materials[j])
+			if !built {
+				continue
+			}
+			if t.known[m] == nil {
+				if err := t.collect(ctx, m, depth+1); err != nil {
+					return err
+				}
+			}
+			if users := t.known[m].users; len(users) == 0 || users[len(users)-1] != d {
+				t.known[m].users = append(users, d)
+			}
+		}
+	}
+	t.order = append(t.order, d)
+	return nil
+}
+
+// settle finds all that is good, and nothing else: it begins with nothing, and
+// adds what has become good until nothing does.
+func (t *tracer) settle() {
+	todo := slices.Clone(t.order)
+	for len(todo) > 0 {
+		d := todo[0]
+		todo = todo[1:]
+		if a := t.known[d]; !a.good && !a.dissent && t.quorum(a) {
+			a.good = true
+			todo = append(todo, a.users...)
+		}
+	}
+}
+
+// quorum reports whether enough operators obtained an artifact from what is
+// good so far.
+func (t *tracer) quorum(a *artifactClaims) bool {
+	who := make(map[string]bool)
+	for i := range a.claims {
+		c := &a.claims[i]
+		if !obtained(&c.Claim) || len(c.Claim.Materials) == 0 {
+			continue
+		}
+		if slices.ContainsFunc(c.Claim.Materials, func(r attest.Resource) bool { return !t.good(&r) }) {
+			continue
+		}
+		for _, o := range t.operators(c) {
+			who[o] = true
+		}
+	}
+	return len(who) >= t.rules.Quorum
+}
+
+// good reports whether a build may rest on a material.
+func (t *tracer) good(r *attest.Resource) bool {
+	digests := r.Strong()
+	switch {
+	case len(digests) == 0:
+		return false
+	case r.Role == roleSource:
+		return true
+	case r.Role == roleSeed:
+		return t.isSeed(digests[0])
+	}
+	a := t.known[digests[0]]
+	return a != nil && a.good
+}
+
+func (t *tracer) isSeed(d leaf.Digest) bool {
+	return len(t.rules.Seeds) == 0 || slices.Contains(t.rules.Seeds, d)
+}
+
+// builtDigest returns the digest of a material that must be good itself.
+func builtDigest(r *attest.Resource) (leaf.Digest, bool) {
+	digests := r.Strong()
+	if len(digests) == 0 || r.Role == roleSource || r.Role == roleSeed {
+		return "", false
+	}
+	return digests[0], true
+}
+
+// operators returns those behind a claim that count.
+func (t *tracer) operators(c *Claim) []string {
+	return slices.DeleteFunc(slices.Clone(c.Operators), func(o string) bool { return !t.rules.counts(o) })
+}
+
+func newNode(d leaf.Digest, as attest.Resource) *Node {
+	return &Node{Digest: d, Name: as.Name, Role: as.Role, Reasons: []string{}, Operators: []string{}, Entries: []string{}, Dissent: []string{}, Materials: []*Node{}}
 }
 
 // artifact returns the node of something that is built.
-func (t *tracer) artifact(ctx context.Context, d leaf.Digest, as attest.Resource) (*Node, error) {
-	n := &Node{Digest: d, Name: as.Name, Role: as.Role, Reasons: []string{}, Operators: []string{}, Entries: []string{}, Dissent: []string{}, Materials: []*Node{}}
-	if first := t.done[d]; first != nil {
+func (t *tracer) artifact(d leaf.Digest, as attest.Resource) *Node {
+	n, a := newNode(d, as), t.known[d]
+	for i := 0; i < len(a.claims) && n.Name == ""; i++ {
+		n.Name = nameOf(&a.claims[i], d)
+	}
+	if first := t.drawn[d]; first != nil {
 		n.Verdict, n.Operators, n.Entries, n.Dissent, n.Reasons, n.Seen = first.Verdict, first.Operators, first.Entries, first.Dissent, first.Reasons, true
-		if n.Name == "" {
-			n.Name = first.Name
-		}
-		return n, nil
+		return n
 	}
 	if t.open[d] {
-		n.Reasons = append(n.Reasons, "it is made from itself: a cycle")
-		return n, nil
-	}
-	if len(t.done) >= MaxNodes {
-		return nil, fmt.Errorf("the ancestry has more than %d artifacts", MaxNodes)
-	}
-	if len(t.open) >= MaxDepth {
-		return nil, fmt.Errorf("the ancestry is deeper than %d steps", MaxDepth)
+		if n.Seen = a.good; a.good {
+			n.Verdict = VerdictReproduced
+		} else {
+			n.Reasons = append(n.Reasons, "it is made from itself: a cycle")
+		}
+		return n
 	}
 	t.open[d] = true
 	defer delete(t.open, d)
-	claims, err := t.evidence(ctx, d)
-	if err != nil {
-		return nil, fmt.Errorf("finding what is known of %s: %w", d, err)
+	for i := range a.claims {
+		t.weigh(n, &a.claims[i])
 	}
-	for i := range claims {
-		if err := t.weigh(ctx, n, &claims[i]); err != nil {
-			return nil, err
-		}
-	}
-	t.judge(n, len(claims))
-	t.done[d] = n
-	return n, nil
+	t.judge(n, a.found)
+	t.drawn[d] = n
+	return n
 }
 
 // weigh adds one claim to a node.
-func (t *tracer) weigh(ctx context.Context, n *Node, c *Claim) error {
-	if !isSubject(c, n.Digest) {
-		return nil
-	}
-	if n.Name == "" {
-		n.Name = nameOf(c, n.Digest)
-	}
-	operators := slices.DeleteFunc(slices.Clone(c.Operators), func(o string) bool { return !t.rules.counts(o) })
+func (t *tracer) weigh(n *Node, c *Claim) {
+	operators := t.operators(c)
 	if len(operators) == 0 {
-		return nil
+		return
 	}
 	switch {
-	case c.Claim.Result == leaf.Different, c.Claim.Result == leaf.BuildFailed:
+	case dissents(c):
 		n.Dissent = append(n.Dissent, c.Entry)
 		n.Reasons = append(n.Reasons, fmt.Sprintf("%s says %s in entry %s", strings.Join(operators, ", "), c.Claim.Result, c.Entry))
 		if n.Verdict != VerdictDiffers {
@@ -174,23 +292,24 @@ func (t *tracer) weigh(ctx context.Context, n *Node, c *Claim) error {
 				n.Verdict = VerdictDiffers
 			}
 		}
-		return nil
+		return
 	case !obtained(&c.Claim):
-		return nil
+		return
 	}
-	bad, err := t.materials(ctx, n, c)
-	if err != nil {
-		return err
-	}
-	if bad != "" {
+	if bad := t.materials(n, c); bad != "" {
 		n.Reasons = append(n.Reasons, fmt.Sprintf("entry %s does not count: %s", c.Entry, bad))
-		return nil
+		return
 	}
 	n.Entries = append(n.Entries, c.Entry)
 	n.Operators = append(n.Operators, operators...)
 	slices.Sort(n.Operators)
 	n.Operators = slices.Compact(n.Operators)
-	return nil
+}
+
+// dissents reports whether a claim says that the artifact cannot be had by
+// building it.
+func dissents(c *Claim) bool {
+	return c.Claim.Result == leaf.Different || c.Claim.Result == leaf.BuildFailed
 }
 
 // obtained reports whether a claim says that the artifact itself, or an equal
@@ -220,23 +339,22 @@ func nameOf(c *Claim, d leaf.Digest) string {
 
 // materials adds the materials of a claim to a node, each once, and returns
 // what is wrong with the first that is not good.
-func (t *tracer) materials(ctx context.Context, n *Node, c *Claim) (bad string, err error) {
+func (t *tracer) materials(n *Node, c *Claim) (bad string) {
 	if len(c.Claim.Materials) == 0 {
-		return "it names no material", nil
+		return "it names no material"
 	}
 	for i := range c.Claim.Materials {
-		m, err := t.material(ctx, n, &c.Claim.Materials[i])
-		if err != nil {
-			return "", err
+		r := &c.Claim.Materials[i]
+		m := t.material(n, r)
+		if t.good(r) || bad != "" {
+			continue
 		}
-		if !m.Good() && bad == "" {
-			bad = fmt.Sprintf("%s is %s", described(m), m.Verdict)
-			if m.Role == roleSource || m.Role == roleSeed {
-				bad = fmt.Sprintf("%s %s", described(m), strings.Join(m.Reasons, ", "))
-			}
+		bad = fmt.Sprintf("%s is %s", described(m), m.Verdict)
+		if m.Role == roleSource || m.Role == roleSeed {
+			bad = fmt.Sprintf("%s %s", described(m), strings.Join(m.Reasons, ", "))
 		}
 	}
-	return bad, nil
+	return bad
 }
 
 func described(n *Node) string {
@@ -253,43 +371,40 @@ const (
 )
 
 // material returns the node of a material, which it adds to n if it is new.
-func (t *tracer) material(ctx context.Context, n *Node, r *attest.Resource) (*Node, error) {
+func (t *tracer) material(n *Node, r *attest.Resource) *Node {
 	digests := r.Strong()
 	if len(digests) == 0 {
-		m := &Node{Name: r.Name, Role: r.Role, Reasons: []string{"is not pinned by a sha256 or sha512"}, Operators: []string{}, Entries: []string{}, Dissent: []string{}, Materials: []*Node{}}
+		m := newNode("", *r)
+		m.Reasons = append(m.Reasons, "is not pinned by a sha256 or sha512")
 		n.Materials = append(n.Materials, m)
-		return m, nil
+		return m
 	}
 	d := digests[0]
 	for _, m := range n.Materials {
 		if m.Digest == d && m.Role == r.Role {
-			return m, nil
+			return m
 		}
 	}
-	m := &Node{Digest: d, Name: r.Name, Role: r.Role, Reasons: []string{}, Operators: []string{}, Entries: []string{}, Dissent: []string{}, Materials: []*Node{}}
-	switch {
-	case r.Role == roleSource:
+	m := newNode(d, *r)
+	switch r.Role {
+	case roleSource:
 		m.Pinned = true
-	case r.Role == roleSeed:
-		m.Pinned = len(t.rules.Seeds) == 0 || slices.Contains(t.rules.Seeds, d)
-		if !m.Pinned {
+	case roleSeed:
+		if m.Pinned = t.isSeed(d); !m.Pinned {
 			m.Reasons = append(m.Reasons, "is not a seed of the rules")
 		}
 	default:
-		var err error
-		if m, err = t.artifact(ctx, d, *r); err != nil {
-			return nil, err
-		}
+		m = t.artifact(d, *r)
 	}
 	n.Materials = append(n.Materials, m)
-	return m, nil
+	return m
 }
 
 // judge sets the verdict of a node whose claims are weighed. Dissent stands.
 func (t *tracer) judge(n *Node, claims int) {
 	switch {
 	case n.Verdict != VerdictUnproven:
-	case len(n.Operators) >= t.rules.Quorum:
+	case t.known[n.Digest].good:
 		n.Verdict = VerdictReproduced
 	case len(n.Entries) == 0 && len(n.Reasons) == 0:
 		n.Verdict = VerdictUntried

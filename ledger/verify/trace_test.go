@@ -115,6 +115,14 @@ var traceTests = []struct {
 		"app":  {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)},
 		"tool": {claim("a", leaf.NoResult, "tool", "seed:hex0")},
 	}, Rules{Quorum: 2}, VerdictUnproven, `toolchain "tool" is unproven`},
+	{"a material that differs", book{
+		"app":  {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)},
+		"tool": {claim("c", leaf.Different, "tool"), claim("a", leaf.NoResult, "tool", "seed:hex0"), claim("b", leaf.Identical, "tool", "seed:hex0")},
+	}, Rules{Quorum: 2}, VerdictUnproven, `toolchain "tool" is differs`},
+	{"a difference and a failure", book{"app": {claim("a", leaf.Different, "app"), claim("b", leaf.BuildFailed, "app")}},
+		Rules{Quorum: 1}, VerdictDiffers, ""},
+	{"a toolchain that is called a source, too", book{"app": {claim("a", leaf.NoResult, "app", "source:tool", "toolchain:tool")}},
+		Rules{Quorum: 1}, VerdictUnproven, `"name":"tool","role":"toolchain","verdict":"untried"`},
 	{"no materials", book{"app": {claim("a", leaf.NoResult, "app"), claim("b", leaf.Identical, "app")}},
 		Rules{Quorum: 2}, VerdictUnproven, "it names no material"},
 	{"a source that is not pinned", book{"app": {claim("a", leaf.NoResult, "app", "unpinned:app.tar"), claim("b", leaf.Identical, "app", "unpinned:app.tar")}},
@@ -126,7 +134,7 @@ var traceTests = []struct {
 	{"a cycle", book{
 		"app":  {claim("a", leaf.NoResult, "app", "toolchain:tool"), claim("b", leaf.Identical, "app", "toolchain:tool")},
 		"tool": {claim("a", leaf.NoResult, "tool", "toolchain:app"), claim("b", leaf.Identical, "tool", "toolchain:app")},
-	}, Rules{Quorum: 1}, VerdictUnproven, "a cycle"},
+	}, Rules{Quorum: 1}, VerdictUnproven, `["it is made from itself: a cycle"],"operators":[],"entries":[],"dissent":[],"materials":[]}`},
 	{"claims about something else", book{"app": {claim("a", leaf.NoResult, "other", app...), claim("b", leaf.NoResult, "other", app...)}},
 		Rules{Quorum: 1}, VerdictUntried, ""},
 }
@@ -191,8 +199,8 @@ func TestTraceRefuses(t *testing.T) {
 		c.Claim.Materials = []attest.Resource{resource(string(d), "toolchain")}
 		return []Claim{c}, nil
 	}
-	if _, err := Trace(t.Context(), digestOf("app"), Rules{Quorum: 1}, endless); err == nil {
-		t.Error("an endless ancestry is followed")
+	if _, err := Trace(t.Context(), digestOf("app"), Rules{Quorum: 1}, endless); err == nil || !strings.Contains(err.Error(), "deeper than 1000 steps") {
+		t.Errorf("an endless ancestry is followed: %v", err)
 	}
 }
 
@@ -200,5 +208,62 @@ func TestVerdictZeroIsUnproven(t *testing.T) {
 	var n Node
 	if n.Good() || n.Verdict.String() != "unproven" || Verdict(99).String() != "unproven" {
 		t.Errorf("the zero node is %s, good %v", n.Verdict, n.Good())
+	}
+}
+
+// TestTraceIsIndependentOfOrder has a tool that two operators obtained from the
+// seed, and one from the app, which is made from the tool: the cycle makes
+// neither of them bad, whichever is met first.
+func TestTraceIsIndependentOfOrder(t *testing.T) {
+	b := seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}})
+	b["tool"] = append(b["tool"], claim("c", leaf.Identical, "tool", "toolchain:app"))
+	for _, order := range [][]string{{"toolchain:app", "toolchain:tool"}, {"toolchain:tool", "toolchain:app"}} {
+		b["top"] = []Claim{claim("a", leaf.NoResult, "top", order...), claim("b", leaf.Identical, "top", order...)}
+		n, err := Trace(t.Context(), digestOf("top"), Rules{Quorum: 2}, b.find)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var check func(n *Node)
+		check = func(n *Node) {
+			if !n.Good() {
+				t.Errorf("%v: %s is %s: %q", order, n.Name, n.Verdict, n.Reasons)
+			}
+			for _, m := range n.Materials {
+				check(m)
+			}
+		}
+		check(n)
+	}
+}
+
+// TestTraceAsksOnce: an artifact that many are made from is looked up once.
+func TestTraceAsksOnce(t *testing.T) {
+	b := seeded(book{"app": {claim("a", leaf.NoResult, "app", app...), claim("b", leaf.Identical, "app", app...)}})
+	asked := make(map[leaf.Digest]int)
+	_, err := Trace(t.Context(), digestOf("app"), Rules{Quorum: 2}, func(ctx context.Context, d leaf.Digest) ([]Claim, error) {
+		asked[d]++
+		return b.find(ctx, d)
+	})
+	want := map[leaf.Digest]int{digestOf("app"): 1, digestOf("tool"): 1}
+	if diff := cmp.Diff(want, asked); diff != "" || err != nil {
+		t.Errorf("asked (-want +got):\n%s%v", diff, err)
+	}
+}
+
+// TestTraceOfManyArtifacts has a ledger that makes up one claim of very many
+// toolchains.
+func TestTraceOfManyArtifacts(t *testing.T) {
+	many := claim("a", leaf.NoResult, "app")
+	for i := range MaxNodes {
+		many.Claim.Materials = append(many.Claim.Materials, resource(fmt.Sprint(i), "toolchain"))
+	}
+	_, err := Trace(t.Context(), digestOf("app"), Rules{Quorum: 1}, func(_ context.Context, d leaf.Digest) ([]Claim, error) {
+		if d == digestOf("app") {
+			return []Claim{many}, nil
+		}
+		return nil, nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "more than 20000 artifacts") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -86,17 +86,16 @@ func (g *gateFlags) gate(a *app, r *record.Recorder) (build.Gate, error) {
 	}
 	if g.wait > 0 {
 		deadline := time.Now().Add(g.wait)
-		gate.Grown = func(ctx context.Context) error { return grown(ctx, r.Ledger.Client, deadline) }
+		gate.Grown = func(ctx context.Context, size int64) error { return grown(ctx, r.Ledger.Client, size, deadline) }
 	}
 	return gate, nil
 }
 
-// grown returns once the ledger has published a checkpoint beyond the one it
-// has now.
-func grown(ctx context.Context, c *client.Client, deadline time.Time) error {
+// grown returns once the ledger has published a checkpoint of more than size
+// entries.
+func grown(ctx context.Context, c *client.Client, size int64, deadline time.Time) error {
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errors.New("the time of --gate-wait is over"))
 	defer cancel()
-	first := int64(-1)
 	for resp, err := range c.WatchCheckpoints(ctx, &cairnv1.WatchCheckpointsRequest{}) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -104,10 +103,9 @@ func grown(ctx context.Context, c *client.Client, deadline time.Time) error {
 		if err != nil {
 			return fmt.Errorf("watching the ledger: %w", err)
 		}
-		if first >= 0 && resp.GetSize() > first {
+		if resp.GetSize() > size {
 			return nil
 		}
-		first = resp.GetSize()
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -88,6 +88,10 @@ func (a *app) reproduce(ctx context.Context, f *reproduceFlags, args []string) e
 			if ids, err = b.Changed(ctx, ids); err != nil {
 				return err
 			}
+			if len(ids) == 0 {
+				a.Note("nothing changed since it was last built here: name packages, or give --all, to reproduce what did not")
+				return nil
+			}
 		}
 		claims, err := f.claims(b)
 		if err != nil {

@@ -61,7 +61,12 @@ func (a *app) worker(ctx context.Context, f *workerFlags) error {
 	if f.attester.token, err = a.token(f.tokenFile); err != nil {
 		return err
 	}
-	var ids []string // no sources are needed before there is a job
+	// There may be a job for any package of the tree.
+	all := selection{all: true}
+	ids, err := all.ids(t, nil)
+	if err != nil {
+		return err
+	}
 	return a.withBuilder(ctx, t, ids, &f.buildFlags, func(cfg *build.Config) {}, func(b *build.Builder) error {
 		return a.work(ctx, f, t, b)
 	})
