@@ -49,16 +49,6 @@ RUN chmod /o/linked 4755; rename /o/linked /o/moved
 RUN remove /o
 COPY context-file /o/again
 `},
-	{"directories that steps have for mounts", `FROM base
-RUN mkdir /etc 700; write /etc/passwd 644 root:x:0:0:root:/:/files; mkdir /run/lock 755; mkdir /proc 711
-RUN write /a 644 x
-RUN write /etc/a 644 x
-WORKDIR /etc
-WORKDIR /run/user
-RUN write /b 644 x
-RUN remove /etc/passwd; remove /run
-RUN list / /listed; list /etc /listed-etc
-`},
 	{"working directories", `FROM base
 ARG sub=sub
 WORKDIR /one

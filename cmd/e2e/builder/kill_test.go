@@ -94,7 +94,7 @@ func TestKilledLedger(t *testing.T) {
 
 // job is a job of the queue.
 type job struct {
-	ID       string
+	ID       int64
 	State    string
 	Package  string
 	Worker   string
@@ -141,7 +141,7 @@ func TestKilledWorker(t *testing.T) {
 	if diff := cmp.Diff([]string{"build", "build", "reproduction IDENTICAL"}, w.entries()); diff != "" {
 		t.Errorf("logged (-want +got):\n%s", diff)
 	}
-	if log := w.cairn("builds", "logs", jobs[0].ID); !strings.Contains(log, underWay) {
+	if log := w.cairn("builds", "logs", strconv.FormatInt(jobs[0].ID, 10)); !strings.Contains(log, underWay) {
 		t.Errorf("the job's log:\n%s", log)
 	}
 }
