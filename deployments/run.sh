@@ -114,19 +114,21 @@ build_tree() {
 		fail "the tree could not be built; what the rebuilder did is in $run/worker.log"
 }
 
+# jobs STATE counts the queue's jobs in a state. That there is none is exit code 3.
+jobs() {
+	{ $cairn builds list --state "$1" -o json || [ $? -eq 3 ]; } | jq '.builds | length'
+}
+
 # await_queue returns once the rebuilder has done all that the ledger queued.
 await_queue() {
 	local open failed
 	while :; do
-		open=0
-		for state in queued leased; do
-			open=$((open + $($cairn builds list --state "$state" -o json | jq '.builds | length')))
-		done
+		open=$(($(jobs queued) + $(jobs leased)))
 		[ "$open" -gt 0 ] || break
 		kill -0 "${pids[worker]}" 2>/dev/null || fail "the worker ended; see $run/worker.log"
 		sleep 1
 	done
-	failed=$($cairn builds list --state failed -o json | jq '.builds | length')
+	failed=$(jobs failed)
 	[ "$failed" -eq 0 ] || fail "$failed reproductions failed; see $run/worker.log"
 }
 
