@@ -119,17 +119,17 @@ jobs() {
 	{ $cairn builds list --state "$1" -o json || [ $? -eq 3 ]; } | jq '.builds | length'
 }
 
-# await_queue returns once the rebuilder has done all that the ledger queued.
+# await_queue returns once the rebuilder has done a job for each package that was
+# built. The ledger queues them as it publishes.
 await_queue() {
-	local open failed
-	while :; do
-		open=$(($(jobs queued) + $(jobs leased)))
-		[ "$open" -gt 0 ] || break
+	local want deadline=$((SECONDS + 600))
+	want=$("$root/bin/cairn-builder" digests --dir "$run/builder" | wc -l)
+	until [ "$(jobs done)" -ge "$want" ]; do
+		[ "$(jobs failed)" -eq 0 ] || fail "a reproduction failed; see $run/worker.log"
 		kill -0 "${pids[worker]}" 2>/dev/null || fail "the worker ended; see $run/worker.log"
+		[ "$SECONDS" -lt "$deadline" ] || fail "the rebuilder has done $(jobs done) of $want jobs; see $run/worker.log"
 		sleep 1
 	done
-	failed=$(jobs failed)
-	[ "$failed" -eq 0 ] || fail "$failed reproductions failed; see $run/worker.log"
 }
 
 # sources lists the files that a release is built from.
