@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -97,7 +98,7 @@ func layerOf(r *engine.Request, salt string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range sortedKeys(r.Images) {
+	for _, name := range slices.Sorted(maps.Keys(r.Images)) {
 		im, err := image.Open(r.Images[name], r.Platform)
 		if err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,7 +112,7 @@ func (b *Builder) inputText(p *tree.Package, in *inputs) string {
 		fmt.Fprintf(&t, "arg %q %q\n", a.Name, a.Value)
 	}
 	annotations := b.cfg.Tree.Annotations(p)
-	for _, name := range sortedKeys(annotations) {
+	for _, name := range slices.Sorted(maps.Keys(annotations)) {
 		fmt.Fprintf(&t, "annotation %q %q\n", name, annotations[name])
 	}
 	fmt.Fprintf(&t, "context %s\n", in.context.digest)
@@ -125,15 +126,6 @@ func (b *Builder) inputText(p *tree.Package, in *inputs) string {
 }
 
 func args(p *tree.Package) []tree.Arg { return append(tree.FixedArgs(), p.Args...) }
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
 
 // materials are the inputs as attestations list them.
 func (b *Builder) materials(p *tree.Package, in *inputs) []record.Material {

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -78,8 +77,7 @@ func (e *EngineError) Unwrap() error { return e.Err }
 
 // engineError tells what a package did from what the engine did.
 func engineError(p *tree.Package, err error) error {
-	var step *engine.StepError
-	if errors.As(err, &step) {
+	if isStep(err) {
 		return err
 	}
 	return &EngineError{p.ID(), err}
