@@ -4,8 +4,8 @@ import "testing"
 
 // TestDecide removes and spoils each check of a good report in turn.
 func TestDecide(t *testing.T) {
-	report := func(skip int, status Status) *Report {
-		r := newReport()
+	report := func(skip int, status Status) *EntryReport {
+		r := newEntryReport()
 		for i, name := range entryChecks {
 			switch {
 			case i != skip:
@@ -35,7 +35,7 @@ func TestDecide(t *testing.T) {
 		}
 	}
 	// A failure outweighs what is lacking, and is the only reason.
-	r := newReport()
+	r := newEntryReport()
 	r.lacking(CheckQuorum, "lacking")
 	r.failed(CheckInclusion, "bad")
 	r.decide()
@@ -43,7 +43,7 @@ func TestDecide(t *testing.T) {
 		t.Errorf("failed and lacking: %s, %q", r.Outcome, r.Reasons)
 	}
 	// The same check again does not stand for another.
-	r = newReport()
+	r = newEntryReport()
 	for range entryChecks {
 		r.ok(CheckProof, "ok")
 	}

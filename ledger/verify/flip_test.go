@@ -59,7 +59,7 @@ func flipEach(b []byte, do func(at int, changed []byte)) {
 
 // checkMeaning checks that got, if it is proven, differs from want in nothing
 // but how many witnesses cosigned.
-func checkMeaning(t *testing.T, want, got *verify.Report, what string) verify.Outcome {
+func checkMeaning(t *testing.T, want, got *verify.EntryReport, what string) verify.Outcome {
 	t.Helper()
 	if got.Outcome == verify.Proven {
 		for _, c := range got.Checks {

@@ -103,9 +103,9 @@ type Check struct {
 	Detail string `json:"detail"` // a sentence
 }
 
-// Report is the answer of Entry, for programs and, by Text, for people. A field
+// EntryReport is the answer of Entry, for programs and, by Text, for people. A field
 // is empty until the check in its comment is ok.
-type Report struct {
+type EntryReport struct {
 	Schema  string  `json:"schema"`
 	Outcome Outcome `json:"outcome"`
 	// Reasons are why the outcome is not Proven: the details of the failed
@@ -123,8 +123,8 @@ type Report struct {
 	Claim    leaf.Claim         `json:"claim,omitempty"`  // inclusion
 	Result   leaf.Result        `json:"result,omitempty"` // inclusion
 	Keys     []leaf.Fingerprint `json:"keys"`             // inclusion
-	Subjects []Artifact         `json:"subjects"`         // inclusion; names: signatures
-	Outputs  []Artifact         `json:"outputs"`          // inclusion; names: signatures
+	Subjects []NamedArtifact    `json:"subjects"`         // inclusion; names: signatures
+	Outputs  []NamedArtifact    `json:"outputs"`          // inclusion; names: signatures
 
 	BuilderID string `json:"builderId,omitempty"` // signatures
 	// Operator is whom the signer claims to act for. What to believe of it is
@@ -142,22 +142,22 @@ type Witnesses struct {
 	Quorum    string `json:"quorum,omitempty"`
 }
 
-// Artifact is a subject or an output.
-type Artifact struct {
+// NamedArtifact is a subject or an output.
+type NamedArtifact struct {
 	Digests []leaf.Digest `json:"digests"`
 	Name    string        `json:"name,omitempty"` // in the signer's words
 	URI     string        `json:"uri,omitempty"`
 }
 
-func newReport() *Report {
-	return &Report{
+func newEntryReport() *EntryReport {
+	return &EntryReport{
 		Schema: Schema, Reasons: []string{}, Keys: []leaf.Fingerprint{},
-		Subjects: []Artifact{}, Outputs: []Artifact{}, Checks: []Check{},
+		Subjects: []NamedArtifact{}, Outputs: []NamedArtifact{}, Checks: []Check{},
 	}
 }
 
 // Exit returns the exit code for the outcome.
-func (r *Report) Exit() int {
+func (r *EntryReport) Exit() int {
 	switch r.Outcome {
 	case Proven:
 		return reason.ExitYes
@@ -167,29 +167,29 @@ func (r *Report) Exit() int {
 	return reason.ExitUnproven
 }
 
-func (r *Report) add(name string, s Status, format string, args []any) {
+func (r *EntryReport) add(name string, s Status, format string, args []any) {
 	r.Checks = append(r.Checks, Check{Name: name, Status: s, Detail: fmt.Sprintf(format, args...)})
 }
 
-func (r *Report) ok(name, format string, args ...any) { r.add(name, OK, format, args) }
+func (r *EntryReport) ok(name, format string, args ...any) { r.add(name, OK, format, args) }
 
-func (r *Report) failed(name, format string, args ...any) { r.add(name, Failed, format, args) }
+func (r *EntryReport) failed(name, format string, args ...any) { r.add(name, Failed, format, args) }
 
 // lacking records a check whose evidence is not there.
-func (r *Report) lacking(name, format string, args ...any) {
+func (r *EntryReport) lacking(name, format string, args ...any) {
 	r.add(name, NotDone, format, args)
 	r.Reasons = append(r.Reasons, r.Checks[len(r.Checks)-1].Detail)
 }
 
 // notDone records a check that could not begin because an earlier one is not
 // ok. It is no reason of its own.
-func (r *Report) notDone(name, needs string) {
+func (r *EntryReport) notDone(name, needs string) {
 	r.add(name, NotDone, "not done: it needs %s", []any{needs})
 }
 
 // decide sets the outcome. Proven takes the checks of the list, in its order and
 // each ok, so that one that was forgotten cannot be taken for a success.
-func (r *Report) decide() {
+func (r *EntryReport) decide() {
 	var failures []string
 	proven := len(r.Checks) == len(entryChecks)
 	for i, c := range r.Checks {
@@ -208,27 +208,27 @@ func (r *Report) decide() {
 	}
 }
 
-func (r *Report) setLeaf(l *leaf.Leaf, text []byte, index int64) {
+func (r *EntryReport) setLeaf(l *leaf.Leaf, text []byte, index int64) {
 	r.ID, r.Index = fmt.Sprintf("%s#%d", r.Origin, index), &index
 	r.Leaf, r.Kind, r.Claim, r.Result = string(text), l.Kind, l.Claim, l.Result
 	r.Keys = append(r.Keys, l.Keys...)
 	for _, d := range l.Subjects {
-		r.Subjects = append(r.Subjects, Artifact{Digests: []leaf.Digest{d}})
+		r.Subjects = append(r.Subjects, NamedArtifact{Digests: []leaf.Digest{d}})
 	}
 	for _, d := range l.Outputs {
-		r.Outputs = append(r.Outputs, Artifact{Digests: []leaf.Digest{d}})
+		r.Outputs = append(r.Outputs, NamedArtifact{Digests: []leaf.Digest{d}})
 	}
 }
 
-func (r *Report) setClaim(a *attest.Attestation) {
+func (r *EntryReport) setClaim(a *attest.Attestation) {
 	r.BuilderID, r.Operator = a.Claim.BuilderID, a.Claim.Operator
 	r.Subjects, r.Outputs = artifacts(a.Claim.Subjects), artifacts(a.Claim.Outputs)
 }
 
-func artifacts(rs []attest.Resource) []Artifact {
-	as := make([]Artifact, 0, len(rs))
+func artifacts(rs []attest.Resource) []NamedArtifact {
+	as := make([]NamedArtifact, 0, len(rs))
 	for _, r := range rs {
-		as = append(as, Artifact{Digests: r.Strong(), Name: r.Name, URI: r.URI})
+		as = append(as, NamedArtifact{Digests: r.Strong(), Name: r.Name, URI: r.URI})
 	}
 	return as
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
-func text(t *testing.T, r *verify.Report, ascii bool) string {
+func text(t *testing.T, r *verify.EntryReport, ascii bool) string {
 	t.Helper()
 	var b strings.Builder
 	if err := r.Text(&b, ascii); err != nil {
@@ -198,7 +198,7 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back verify.Report
+	var back verify.EntryReport
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&back); err != nil {
@@ -261,16 +261,16 @@ func TestUnmarshalUnknownWords(t *testing.T) {
 func TestArtifactString(t *testing.T) {
 	const d = "sha256:" + "aa"
 	for _, tt := range []struct {
-		in   verify.Artifact
+		in   verify.NamedArtifact
 		want string
 	}{
-		{verify.Artifact{Digests: []leaf.Digest{d, "sha512:bb"}}, "sha256:aa sha512:bb"},
-		{verify.Artifact{Name: "n", URI: "u", Digests: []leaf.Digest{d}}, "n u sha256:aa"},
-		{verify.Artifact{URI: "u", Digests: []leaf.Digest{d}}, "u sha256:aa"},
-		{verify.Artifact{Name: "u", URI: "u", Digests: []leaf.Digest{d}}, "u sha256:aa"},
-		{verify.Artifact{Name: d, Digests: []leaf.Digest{d}}, d},
-		{verify.Artifact{Name: strings.Repeat("é", 200), Digests: []leaf.Digest{d}}, strings.Repeat("é", 128) + "... sha256:aa"},
-		{verify.Artifact{Name: "x" + strings.Repeat("é", 200), Digests: []leaf.Digest{d}}, "x" + strings.Repeat("é", 127) + "... sha256:aa"},
+		{verify.NamedArtifact{Digests: []leaf.Digest{d, "sha512:bb"}}, "sha256:aa sha512:bb"},
+		{verify.NamedArtifact{Name: "n", URI: "u", Digests: []leaf.Digest{d}}, "n u sha256:aa"},
+		{verify.NamedArtifact{URI: "u", Digests: []leaf.Digest{d}}, "u sha256:aa"},
+		{verify.NamedArtifact{Name: "u", URI: "u", Digests: []leaf.Digest{d}}, "u sha256:aa"},
+		{verify.NamedArtifact{Name: d, Digests: []leaf.Digest{d}}, d},
+		{verify.NamedArtifact{Name: strings.Repeat("é", 200), Digests: []leaf.Digest{d}}, strings.Repeat("é", 128) + "... sha256:aa"},
+		{verify.NamedArtifact{Name: "x" + strings.Repeat("é", 200), Digests: []leaf.Digest{d}}, "x" + strings.Repeat("é", 127) + "... sha256:aa"},
 	} {
 		if got := tt.in.String(); got != tt.want {
 			t.Errorf("%+v is %q, want %q", tt.in, got, tt.want)

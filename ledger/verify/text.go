@@ -13,7 +13,7 @@ import (
 // check. A glyph always stands beside a word. With ascii, glyphs are two
 // letters and all other characters outside ASCII are escaped. What others wrote
 // cannot move the cursor or begin a line.
-func (r *Report) Text(w io.Writer, ascii bool) error {
+func (r *EntryReport) Text(w io.Writer, ascii bool) error {
 	t := &textWriter{w: w, ascii: ascii}
 	t.verdict(r)
 	for _, why := range r.Reasons {
@@ -48,7 +48,7 @@ func (r *Report) Text(w io.Writer, ascii bool) error {
 }
 
 // logged says where and under which checkpoint.
-func (r *Report) logged() string {
+func (r *EntryReport) logged() string {
 	where := r.ID
 	if where == "" {
 		where = r.Origin
@@ -65,7 +65,7 @@ func (r *Report) logged() string {
 const maxWord = 256
 
 // String returns name, URI and digests, as far as they are known.
-func (a Artifact) String() string {
+func (a NamedArtifact) String() string {
 	var words []string
 	for _, s := range []string{shorten(a.Name), shorten(a.URI)} {
 		// A signer may give the package URL or a key's fingerprint as the name.
@@ -95,7 +95,7 @@ type textWriter struct {
 	err   error
 }
 
-func (t *textWriter) verdict(r *Report) {
+func (t *textWriter) verdict(r *EntryReport) {
 	words := []string{t.outcome(r.Outcome)}
 	if r.Kind == leaf.KindAttestation {
 		words = append(words, string(r.Claim))

@@ -50,8 +50,8 @@ type Claim struct {
 	Operators []string // behind the keys that signed, as enrolled
 }
 
-// Evidence finds the verified claims that are about an artifact.
-type Evidence func(ctx context.Context, artifact leaf.Digest) ([]Claim, error)
+// Claims finds the verified claims that are about an artifact.
+type Claims func(ctx context.Context, artifact leaf.Digest) ([]Claim, error)
 
 // Rules are what a trace counts by.
 type Rules struct {
@@ -102,7 +102,7 @@ func (n *Node) Good() bool { return n.Pinned || n.Verdict == VerdictReproduced }
 // it, and if all of its materials are good. What is good only by itself is not:
 // of a cycle, only those are good that are so without it. An error is one of
 // evidence or of a limit, not a verdict.
-func Trace(ctx context.Context, artifact leaf.Digest, rules Rules, evidence Evidence) (*Node, error) {
+func Trace(ctx context.Context, artifact leaf.Digest, rules Rules, evidence Claims) (*Node, error) {
 	if rules.Quorum < 1 {
 		return nil, errors.New("a quorum of less than 1 operator proves nothing")
 	}
@@ -119,7 +119,7 @@ func Trace(ctx context.Context, artifact leaf.Digest, rules Rules, evidence Evid
 // which artifacts are met.
 type tracer struct {
 	rules    Rules
-	evidence Evidence
+	evidence Claims
 	known    map[leaf.Digest]*artifactClaims
 	order    []leaf.Digest        // of known, materials first but for cycles
 	open     map[leaf.Digest]bool // on the way down to here

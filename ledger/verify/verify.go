@@ -45,8 +45,8 @@ type EntryInput struct {
 }
 
 // Entry verifies one entry of a log.
-func Entry(in EntryInput) *Report {
-	v := entry{in: in, r: newReport()}
+func Entry(in EntryInput) *EntryReport {
+	v := entry{in: in, r: newEntryReport()}
 	v.proof()
 	v.logSignature()
 	v.quorum()
@@ -62,7 +62,7 @@ func Entry(in EntryInput) *Report {
 // check that it is named for, and only if that is ok.
 type entry struct {
 	in EntryInput
-	r  *Report
+	r  *EntryReport
 
 	parsed     *checkpoint.Proof    // CheckProof
 	head       torchwood.Checkpoint // CheckLogSignature

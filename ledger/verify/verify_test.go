@@ -16,7 +16,7 @@ import (
 
 // statuses returns the report's checks as one letter each: . for ok, F for
 // failed, - for not done.
-func statuses(r *verify.Report) string {
+func statuses(r *verify.EntryReport) string {
 	var b strings.Builder
 	for _, c := range r.Checks {
 		b.WriteByte(map[verify.Status]byte{verify.OK: '.', verify.Failed: 'F', verify.NotDone: '-'}[c.Status])
@@ -202,7 +202,7 @@ func TestEntryWithoutLeaf(t *testing.T) {
 
 // checkOnlyEstablished checks that a report says nothing that its checks did not
 // establish.
-func checkOnlyEstablished(t *testing.T, r *verify.Report) {
+func checkOnlyEstablished(t *testing.T, r *verify.EntryReport) {
 	t.Helper()
 	ok := make(map[string]bool)
 	for _, c := range r.Checks {
@@ -281,7 +281,7 @@ func TestEntryOfNothing(t *testing.T) {
 			t.Errorf("%s is %s, exit %d", name, r.Outcome, r.Exit())
 		}
 	}
-	var r verify.Report
+	var r verify.EntryReport
 	if r.Outcome != verify.Unproven || r.Exit() != 3 {
 		t.Errorf("the zero Report is %s, exit %d", r.Outcome, r.Exit())
 	}
