@@ -38,8 +38,8 @@ import (
 	"fmt"
 
 	"github.com/cairnlog/cairn/ledger/attest"
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 )
 
 // Limits of a bundle. Its parts have those of their own formats.
@@ -171,7 +171,7 @@ func (e *Entry) check() error {
 	if n := len(e.Attestation); n == 0 || n > attest.MaxEnvelope {
 		return fmt.Errorf("%s: %d bytes are not between 1 and the limit of %d", e.attestationName(), n, attest.MaxEnvelope)
 	}
-	p, err := checkpoint.ParseProof(e.Proof)
+	p, err := tlogproof.Parse(e.Proof)
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.proofName(), err)
 	}

@@ -21,9 +21,9 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/bundle"
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
@@ -80,7 +80,7 @@ func small(t testing.TB) (*bundle.Bundle, *policy.Policy) {
 		Names:    []string{"pkg:deb/debian/hello@2.10-3", "pkg:oci/hello?arch=amd64"},
 	}
 	for _, i := range []int64{0, 1, 3} {
-		p := checkpoint.Proof{Index: i, Leaf: texts[i], Keys: []string{signer.Public.PEM}, Checkpoint: signed}
+		p := tlogproof.Proof{Index: i, Leaf: texts[i], Keys: []string{signer.Public.PEM}, Checkpoint: signed}
 		for _, h := range check1(tlog.ProveRecord(n, i, stored))(t) {
 			p.Path = append(p.Path, h[:])
 		}
