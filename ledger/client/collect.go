@@ -11,9 +11,9 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/bundle"
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -230,7 +230,7 @@ func (r *reader) bundled() ([]bundle.Entry, error) {
 	var entries []bundle.Entry
 	for _, index := range slices.Sorted(maps.Keys(r.entries)) {
 		l := r.entries[index]
-		p := checkpoint.Proof{Index: index, Leaf: l.Text, Path: l.path, Checkpoint: []byte(r.signed)}
+		p := tlogproof.Proof{Index: index, Leaf: l.Text, Path: l.path, Checkpoint: []byte(r.signed)}
 		for _, k := range l.Keys {
 			p.Keys = append(p.Keys, k.PEM)
 		}
