@@ -16,9 +16,9 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -190,7 +190,7 @@ func entryID(origin string, index int64) string { return fmt.Sprintf("%s#%d", or
 // proofBytes returns the C2SP tlog-proof of an entry, with what is needed to
 // verify it and its attestation offline.
 func proofBytes(e *proven, keys []*cairnv1.Key) ([]byte, error) {
-	p := checkpoint.Proof{Index: e.index, Leaf: []byte(e.text), Path: e.path, Checkpoint: []byte(e.signed)}
+	p := tlogproof.Proof{Index: e.index, Leaf: []byte(e.text), Path: e.path, Checkpoint: []byte(e.signed)}
 	for _, k := range keys {
 		p.Keys = append(p.Keys, k.GetPublicKey())
 	}
