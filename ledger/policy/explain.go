@@ -106,7 +106,7 @@ func (p *Policy) explainCheckpoint(origin string, s signers) Explanation {
 		e.Witnessed = p.witnessed(p.quorum, &s)
 	}
 	if s.maxAge > 0 {
-		e.MaxAge = formatAge(s.maxAge)
+		e.MaxAge = FormatAge(s.maxAge)
 		if s.at.IsZero() {
 			e.Missing = append(e.Missing, "the time at which max-age is judged")
 		}
@@ -212,6 +212,25 @@ func (e Explanation) String() string {
 	return b.String()
 }
 
+// Outline draws what the tree asks for, whoever signed or voted: one line of the
+// policy a line, indented by its depth.
+func (n Node) Outline() string {
+	var b strings.Builder
+	n.outline(&b, 0)
+	return b.String()
+}
+
+func (n *Node) outline(b *strings.Builder, depth int) {
+	fmt.Fprintf(b, "%s%s", strings.Repeat("  ", depth), n.title())
+	if n.Need > 0 {
+		fmt.Fprintf(b, ": %d of %d %s", n.Need, n.Of, n.voices())
+	}
+	b.WriteByte('\n')
+	for i := range n.Members {
+		n.Members[i].outline(b, depth+1)
+	}
+}
+
 // draw writes the tree. needed says that what lacks here is lacking.
 func (n *Node) draw(b *strings.Builder, depth int, needed bool) {
 	glyph := "✓"
@@ -243,9 +262,7 @@ func (n *Node) state() string {
 	switch {
 	case n.Kind == KindNone:
 		return "no witnesses asked for"
-	case n.Kind == KindGroup:
-		return fmt.Sprintf("%d of %d members, needs %d", n.Have, n.Of, n.Need)
-	case n.Kind == KindRebuildGroup:
+	case n.Need > 0:
 		return fmt.Sprintf("%d of %d %s, needs %d", n.Have, n.Of, n.voices(), n.Need)
 	case n.Kind == KindRebuilder && n.Satisfied:
 		return "obtained it"
@@ -265,8 +282,11 @@ func (n *Node) state() string {
 	return "signed"
 }
 
-// voices says what is counted in a rebuild-group.
+// voices says what is counted in a group.
 func (n *Node) voices() string {
+	if n.Kind == KindGroup {
+		return "members"
+	}
 	var operators, groups bool
 	for i := range n.Members {
 		operators = operators || n.Members[i].Kind == KindRebuilder

@@ -86,6 +86,16 @@ func (p *Policy) Rebuilder(key leaf.Fingerprint) (Rebuilder, bool) {
 	return Rebuilder{}, false
 }
 
+// Unasked returns the rebuilders that no rebuild-quorum asks for: their dissent
+// is heard, and nothing else.
+func (p *Policy) Unasked() []Rebuilder {
+	reached := make(map[string]bool)
+	for _, q := range p.rebuildQuorums {
+		p.reach(q.name, reached)
+	}
+	return slices.DeleteFunc(p.Rebuilders(), func(r Rebuilder) bool { return reached[r.Name] })
+}
+
 // Seeds returns the binaries that an ancestry may end in.
 func (p *Policy) Seeds() []leaf.Digest { return slices.Clone(p.seeds) }
 

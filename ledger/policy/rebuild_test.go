@@ -386,6 +386,12 @@ func TestRebuilderLists(t *testing.T) {
 	if got := p.Rebuilders(); len(got) != 5 || got[0].Name != "alice1" || got[0].Country != "DE" {
 		t.Errorf("Rebuilders: %+v", got)
 	}
+	if got := p.Unasked(); len(got) != 0 {
+		t.Errorf("Unasked: %+v", got)
+	}
+	if got := mustParse(t, abc+"rebuild-group g any a\nrebuild-group h all g\nrebuild-quorum h\nrebuild-quorum c for pkg:*\n").Unasked(); len(got) != 1 || got[0].Name != "b" {
+		t.Errorf("Unasked: %+v, want b", got)
+	}
 	if p.Tolerates() != 1 || mustParse(t, two).Tolerates() != 0 {
 		t.Error("Tolerates is not what the policy says")
 	}

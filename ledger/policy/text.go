@@ -53,7 +53,7 @@ func (p *Policy) String() string {
 		line(p.exceptions[i].String())
 	}
 	if p.maxAge > 0 {
-		line("max-age", formatAge(p.maxAge))
+		line("max-age", FormatAge(p.maxAge))
 	}
 	return b.String()
 }

@@ -53,9 +53,9 @@ func parseAge(s string) (time.Duration, error) {
 	return age, nil
 }
 
-// formatAge returns the canonical spelling: days, hours, minutes and seconds, as
-// far as there are any.
-func formatAge(d time.Duration) string {
+// FormatAge returns the canonical spelling of a max-age: days, hours, minutes and
+// seconds, as far as there are any.
+func FormatAge(d time.Duration) string {
 	var b strings.Builder
 	for _, unit := range []struct {
 		name string
