@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -58,6 +59,8 @@ type Report struct {
 	// Attestations are all that was heard about the artifact and its ancestry.
 	Attestations []Heard `json:"attestations"`
 	Ancestry     *Node   `json:"ancestry"` // never nil
+
+	asked string // the first name that the asker gave, canonical
 }
 
 // LogState is the newest checkpoint of the evidence.
@@ -80,10 +83,10 @@ type Counts struct {
 	Failed     int `json:"failed"`
 	Unproven   int `json:"unproven"`
 	Untried    int `json:"untried"`
-	Excepted   int `json:"excepted"` // of these, whatever their verdict
-	Sources    int `json:"sources"`
-	Seeds      int `json:"seeds"`
-	Unpinned   int `json:"unpinned"` // materials without a strong digest
+	Excepted   int `json:"excepted"` // of these, not reproduced but accepted
+	Sources    int `json:"sources"`  // pinned
+	Seeds      int `json:"seeds"`    // that the policy has
+	Refused    int `json:"refused"`  // materials that are not pinned, and other seeds
 }
 
 // Heard is an attestation that a report rests on.
@@ -140,8 +143,11 @@ func newReport(q *Question, ev *Evidence) *Report {
 		Operators: []Operator{}, Dissent: []Dissent{}, Equivocations: []Equivocation{}, Attestations: []Heard{},
 		Ancestry: newNode(q.Artifact),
 	}
-	if len(r.Names) > 0 {
-		r.Name = r.Names[0]
+	for _, name := range q.Names {
+		if purl, err := attest.CanonicalPurl(name); err == nil {
+			r.Name, r.asked = purl, purl
+			break
+		}
 	}
 	if ev != nil {
 		r.Log, r.Witnesses = ev.log, ev.witnesses

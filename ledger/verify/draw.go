@@ -302,7 +302,7 @@ func (g *graph) materialNode(m *material, drawn map[*artifact]bool) *Node {
 
 func (c *Counts) add(a *artifact) {
 	c.Artifacts++
-	if a.exception != nil {
+	if a.exception != nil && !a.reproduced {
 		c.Excepted++
 	}
 	switch a.node.Verdict {
@@ -321,8 +321,8 @@ func (c *Counts) add(a *artifact) {
 
 func (c *Counts) addPinned(m *material) {
 	switch {
-	case m.digest == "":
-		c.Unpinned++
+	case m.fault != "":
+		c.Refused++
 	case m.Role == roleSeed:
 		c.Seeds++
 	default:
