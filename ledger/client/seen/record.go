@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cairnlog/cairn/ledger/client"
@@ -48,11 +49,12 @@ func (r *record) marshal() []byte {
 
 func parse(b []byte) (*record, error) {
 	head, signed, ok := strings.Cut(string(b), "\n\n")
-	text, _, split := strings.Cut(signed, "\n\n")
-	if !ok || !split {
-		return nil, errors.New("it is cut off")
+	_, err := note.Open([]byte(signed), nil)
+	var unverified *note.UnverifiedNoteError // as it must be: there are no keys here
+	if !ok || !errors.As(err, &unverified) {
+		return nil, errors.New("it does not end in a signed checkpoint")
 	}
-	c, err := tlogproof.ParseCheckpoint(text + "\n")
+	c, err := tlogproof.ParseCheckpoint(unverified.Note.Text)
 	if err != nil {
 		return nil, err
 	}

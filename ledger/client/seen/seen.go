@@ -87,13 +87,21 @@ func (e *BehindError) Error() string {
 // Unwrap returns the cause.
 func (e *BehindError) Unwrap() error { return e.Err }
 
+var (
+	// ErrNotRemembered is wrapped where a checkpoint is good, and cannot be kept.
+	ErrNotRemembered = errors.New("the checkpoint is not remembered")
+	// ErrUnreadable is wrapped where what is remembered cannot be read, or is
+	// damaged: then no checkpoint is good.
+	ErrUnreadable = errors.New("what is remembered of the log cannot be read")
+)
+
 // maxRaces is how often what is remembered may change while a proof is asked
 // for. Each time, another process was faster.
 const maxRaces = 100
 
 // Hold holds a verified checkpoint to what is remembered of its log, and
 // remembers it. The errors are *ContradictionError, *BehindError, those of
-// extends, and those of the store.
+// extends, those of reading the store, and ErrNotRemembered.
 func (s *Store) Hold(ctx context.Context, c Checkpoint, extends Extends) (Held, error) {
 	for range maxRaces {
 		old, err := s.read(c.VKey)
@@ -135,18 +143,18 @@ func (s *Store) path(vkey string) string {
 func (s *Store) read(vkey string) (*record, error) {
 	path := s.path(vkey)
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return &record{vkey: vkey}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading what is remembered of the log: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	r, err := parse(b)
 	if err == nil && r.vkey != vkey {
 		err = fmt.Errorf("it is about log %.160q", r.vkey)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading what is remembered of the log in %s: %w", path, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnreadable, path, err)
 	}
 	return r, nil
 }
@@ -155,11 +163,11 @@ func (s *Store) read(vkey string) (*record, error) {
 // locked, never while anybody is asked.
 func (s *Store) swap(old, now *record) (swapped bool, err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return false, fmt.Errorf("remembering a checkpoint: %w", err)
+		return false, fmt.Errorf("%w: %w", ErrNotRemembered, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return false, fmt.Errorf("remembering a checkpoint: %w", err)
+		return false, fmt.Errorf("%w: %w", ErrNotRemembered, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
@@ -170,7 +178,7 @@ func (s *Store) swap(old, now *record) (swapped bool, err error) {
 		return false, err
 	}
 	if err := durable.WriteFile(s.path(now.vkey), now.marshal(), 0o600); err != nil {
-		return false, fmt.Errorf("remembering a checkpoint: %w", err)
+		return false, fmt.Errorf("%w: %w", ErrNotRemembered, err)
 	}
 	return true, nil
 }

@@ -21,7 +21,7 @@ const vkey = "log.example+1c37d26c+AR/KO"
 func at(size int64, branch byte) Checkpoint {
 	tree := tlog.Tree{N: size, Hash: tlog.Hash{branch, byte(size), byte(size >> 8)}}
 	text := fmt.Sprintf("log.example\n%d\n%s\n", tree.N, tree.Hash)
-	return Checkpoint{VKey: vkey, Signed: text + "\n— log.example c2ln\n", Tree: tree}
+	return Checkpoint{VKey: vkey, Signed: text + "\n— log.example c2lnbmF0dXJl\n", Tree: tree}
 }
 
 // agrees is an honest proof: trees of one branch extend each other.
@@ -184,6 +184,7 @@ func TestADamagedFileIsAnError(t *testing.T) {
 		"a tree in hex":    strings.Replace(text, "tree 5", "tree 0x5", 1),
 		"a tree too large": strings.Replace(text, "tree 5", "tree 9", 1),
 		"a root cut off":   strings.Replace(text, "=\n\n", "\n\n", 1),
+		"an empty line":    text + "\n",
 		"a line of more":   strings.Replace(text, "\n\n", "\nmore\n\n", 1),
 	} {
 		if err := os.WriteFile(s.path(vkey), []byte(bad), 0o600); err != nil {
