@@ -176,6 +176,7 @@ func (a *Attestation) openProvenance(predicate jsontext.Value) error {
 	a.Claim.Claim = leaf.ClaimBuild
 	a.Claim.BuilderID = p.RunDetails.Builder.ID
 	a.Claim.Operator = p.RunDetails.Builder.Operator
+	a.Claim.Environment = buildEnvironment(&p.BuildDefinition)
 	return a.setMaterials(&p.BuildDefinition)
 }
 
@@ -197,6 +198,7 @@ func (a *Attestation) openReproduction(predicate jsontext.Value) error {
 	a.Claim.Outputs = outputs
 	a.Claim.BuilderID = r.Rebuilder.ID
 	a.Claim.Operator = r.Rebuilder.Operator
+	a.Claim.Environment = r.Environment
 	if err := checkReproduction(&r, a.Claim.Subjects, outputs); err != nil {
 		return err
 	}
@@ -204,6 +206,24 @@ func (a *Attestation) openReproduction(predicate jsontext.Value) error {
 		return nil
 	}
 	return a.setMaterials(r.BuildDefinition)
+}
+
+// buildEnvironment returns where a build ran. SLSA provenance has no member for
+// it; Cairn's builder puts it among the internal parameters.
+func buildEnvironment(d *BuildDefinition) map[string]string {
+	members, _ := d.InternalParameters["environment"].(map[string]any)
+	var env map[string]string
+	for name, v := range members {
+		text, ok := v.(string)
+		if !ok {
+			continue // somebody else's environment
+		}
+		if env == nil {
+			env = make(map[string]string)
+		}
+		env[name] = text
+	}
+	return env
 }
 
 // checkReproduction refuses results that are unknown or that their own digests

@@ -26,14 +26,13 @@ import (
 	"slices"
 	"strings"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cairnlog/cairn/ledger/attest"
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 )
 
 // EntryInput is the evidence for one entry. Any of it may be absent.
@@ -64,8 +63,8 @@ type entry struct {
 	in EntryInput
 	r  *EntryReport
 
-	parsed     *checkpoint.Proof    // CheckProof
-	head       torchwood.Checkpoint // CheckLogSignature
+	parsed     *tlogproof.Proof     // CheckProof
+	head       tlogproof.Checkpoint // CheckLogSignature
 	explained  *policy.Explanation  // CheckLogSignature
 	leaf       *leaf.Leaf           // CheckInclusion
 	text       []byte               // CheckInclusion: of leaf
@@ -79,7 +78,7 @@ func (v *entry) proof() {
 		v.r.lacking(CheckProof, "the proof is not given")
 		return
 	}
-	p, err := checkpoint.ParseProof(v.in.Proof)
+	p, err := tlogproof.Parse(v.in.Proof)
 	if err != nil {
 		v.r.failed(CheckProof, "the proof is malformed: %v", err)
 		return
@@ -103,9 +102,9 @@ func (v *entry) logSignature() {
 	if errors.As(err, &unverified) {
 		n, err = unverified.Note, nil
 	}
-	var head torchwood.Checkpoint
+	var head tlogproof.Checkpoint
 	if err == nil {
-		head, err = torchwood.ParseCheckpoint(n.Text)
+		head, err = tlogproof.ParseCheckpoint(n.Text)
 	}
 	if err != nil {
 		v.r.failed(check, "opening the checkpoint: %v", err)

@@ -77,7 +77,7 @@ func parseListFlags(digest, purl, key string, args []string) (listQuery, error) 
 	case len(given) == 0:
 		return listQuery{}, nil
 	}
-	n, err := parseName(given[0])
+	n, _, err := settled(given[0])
 	if err != nil {
 		return listQuery{}, err
 	}
@@ -119,6 +119,8 @@ func listed(n name) (listQuery, error) {
 		return listQuery{key: n.key}, nil
 	case byPurl:
 		return listQuery{name: n.purl}, nil
+	case byReference:
+		return listQuery{}, cmdline.Usagef("write it as HOST/PATH@sha256:<hex>; `cairn show` takes tags", "%q names an image by its tag", n.path)
 	case byFile:
 		f, err := readNamed(n.path)
 		if err != nil {

@@ -52,7 +52,7 @@ func (a *app) client(token string) (*client.Client, error) {
 	}
 	c, err := client.New(a.ledger, client.Options{
 		Timeout:   a.timeout,
-		UserAgent: "cairn/" + strings.Trim(cmdline.Version(), "()"),
+		UserAgent: a.userAgent(),
 		Token:     token,
 		Sleep:     a.sleep,
 	})
@@ -61,6 +61,9 @@ func (a *app) client(token string) (*client.Client, error) {
 	}
 	return c, nil
 }
+
+// userAgent names the program to whom it asks.
+func (a *app) userAgent() string { return "cairn/" + strings.Trim(cmdline.Version(), "()") }
 
 // sleep waits before the client asks again, and says so.
 func (a *app) sleep(ctx context.Context, d time.Duration) error {

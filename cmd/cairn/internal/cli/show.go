@@ -64,7 +64,7 @@ type showAnswer struct {
 }
 
 func (a *app) show(ctx context.Context, arg string, raw bool) error {
-	n, err := parseName(arg)
+	n, err := a.name(ctx, arg)
 	if err != nil {
 		return err
 	}
