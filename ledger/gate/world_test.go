@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -17,11 +18,13 @@ import (
 // now is the time of all tests that need one.
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// testKey is one key for all tests: to make it takes long.
+// testKey is a key for tests alone; to make one takes long.
 var testKey = sync.OnceValue(func() (k struct{ secret, public []byte }) {
-	var err error
-	if k.secret, k.public, err = GenerateKey(now.Add(-24 * time.Hour)); err != nil {
-		panic(err)
+	var err, also error
+	k.secret, err = os.ReadFile("testdata/gate.key")
+	k.public, also = os.ReadFile("testdata/gate.key.pub")
+	if err != nil || also != nil {
+		panic(errors.Join(err, also))
 	}
 	return k
 })
