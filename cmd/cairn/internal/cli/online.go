@@ -22,7 +22,6 @@ type online struct {
 	policy torchwood.Policy // nil without one
 	memory *memory          // nil if nothing is remembered
 	origin string           // of the first checkpoint
-	size   int64            // the smallest that claims are complete up to
 }
 
 // connect returns the ledger that the flags or the environment name.
