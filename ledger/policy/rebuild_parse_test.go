@@ -126,9 +126,7 @@ func TestParseRefusesRebuildQuorums(t *testing.T) {
 }
 
 func TestParseRefusesRules(t *testing.T) {
-	withWitness := oneLog + "witness w W(w)\nquorum w\n"
 	someSeed := "seed " + seedOf("s") + "\n"
-	until := "except pkg:oci/x until "
 	testRefusals(t, []refusal{
 		{"distinct without a number", two + "distinct operator\n", "line 8: want distinct"},
 		{"distinct of something else", two + "distinct kernel 2\n", "line 8: want distinct"},
@@ -155,6 +153,12 @@ func TestParseRefusesRules(t *testing.T) {
 		{"seed by sha512", base + "seed sha512:" + strings.Repeat("0", 128) + "\n", "is not sha256:<64 hex digits"},
 		{"seed in capitals", base + "seed sha256:" + strings.Repeat("A", 64) + "\n", "is not sha256:<64 hex digits"},
 		{"seed twice", base + someSeed + someSeed, "line 4: seed " + seedOf("s") + " is on line 3 already"},
+	})
+}
+
+func TestParseRefusesExceptions(t *testing.T) {
+	until := "except pkg:oci/x until "
+	testRefusals(t, []refusal{
 		{"except without a reason", base + until + "2026-12-31\n", "line 3: want except"},
 		{"except with an empty reason", base + until + "2026-12-31 reason\n", "line 3: want except"},
 		{"except for ever", base + "except pkg:oci/x reason x y z\n", "line 3: want except"},
@@ -171,6 +175,12 @@ func TestParseRefusesRules(t *testing.T) {
 		{"a reason that a terminal obeys", base + until + "2026-12-31 reason a\u202eb\n", "line 3: reason \"a\\u202eb\" has characters that are not printable"},
 		{"a reason that is not UTF-8", base + until + "2026-12-31 reason a\xff\n", "not printable"},
 		{"a long reason", base + until + "2026-12-31 reason " + strings.Repeat("x", 2049) + "\n", "line 3: reason of 2049 bytes is over the limit of 2048"},
+	})
+}
+
+func TestParseRefusesMaxAges(t *testing.T) {
+	withWitness := oneLog + "witness w W(w)\nquorum w\n"
+	testRefusals(t, []refusal{
 		{"max-age without a duration", withWitness + "max-age\n", "line 4: want max-age"},
 		{"max-age with a space", withWitness + "max-age 1d 2h\n", "line 4: want max-age"},
 		{"max-age twice", withWitness + "max-age 1h\nmax-age 1h\n", "line 5: second max-age line"},
