@@ -23,23 +23,12 @@ type Ledger struct {
 // Log submits an attestation and returns its entry, once it is proven to be in
 // the tree of a published checkpoint.
 func (l *Ledger) Log(ctx context.Context, raw []byte, signer *attest.PublicKey) (*Entry, error) {
-	resp, err := l.Client.SubmitAttestation(ctx, &cairnv1.SubmitAttestationRequest{Attestation: raw})
-	if err != nil {
-		return nil, err
-	}
-	c, err := client.VerifySubmission(resp, l.Policy)
-	if err != nil {
-		return nil, err
-	}
 	key := &cairnv1.Key{Fingerprint: string(signer.Fingerprint), PublicKey: signer.PEM}
-	if _, err := client.VerifyLogged(raw, []*cairnv1.Key{key}, resp.GetLeaf()); err != nil {
+	s, err := l.Client.Submit(ctx, raw, []*cairnv1.Key{key}, l.Policy)
+	if err != nil {
 		return nil, err
 	}
-	logged, err := leaf.Parse([]byte(resp.GetLeaf()))
-	if err != nil {
-		return nil, client.Misbehaved("the leaf does not parse: %v", err)
-	}
-	return &Entry{Origin: c.Origin, Index: resp.GetIndex(), Envelope: string(logged.Envelope)}, nil
+	return &Entry{Origin: s.Checkpoint.Origin, Index: s.Answer.GetIndex(), Envelope: string(s.Leaf.Envelope)}, nil
 }
 
 // Builds returns what is logged of builds of a package's image, by its name, in

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,6 +33,7 @@ type ledger struct {
 	builds    *builds           // nil if there is no queue
 	server    *server.Server
 	log       engine.Log
+	archive   *checkpoint.Archive
 	closers   []io.Closer // in the order of opening
 }
 
@@ -92,6 +94,10 @@ func (l *ledger) openLog(ctx context.Context, cfg *config) error {
 	}
 	l.log = log
 	l.closers = append(l.closers, log)
+	if l.archive, err = checkpoint.OpenArchive(filepath.Join(cfg.Log, checkpoint.ArchiveDir)); err != nil {
+		return err
+	}
+	l.closers = append(l.closers, l.archive)
 	size, err := log.Size(ctx)
 	if err != nil {
 		return err
@@ -126,7 +132,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 		return err
 	}
 	c := server.Config{
-		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Blobs: blobs, Index: index,
+		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
 		VKey: l.vkey, Logger: logger, Now: time.Now,
 	}
 	if l.builds != nil {
@@ -138,7 +144,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 
 func (l *ledger) newPublisher(ctx context.Context, cfg *config, key *checkpoint.Key, trust *policy.Policy, prover *engine.Prover, logger *slog.Logger) error {
 	c := checkpoint.Config{
-		Guard: l.guard, Log: l.log, Proofs: prover, Policy: trust, Index: l.intake.Follow,
+		Guard: l.guard, Log: l.log, Archive: l.archive, Proofs: prover, Policy: trust, Index: l.intake.Follow,
 		Interval: cfg.PublishInterval, Retry: cfg.WitnessRetry, Now: time.Now,
 		Warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
 	}

@@ -67,6 +67,9 @@ type Claim struct {
 	Materials     []Resource
 	BuilderID     string // URI of the builder or rebuilder
 	Operator      string // URI of who operates it
+	// Environment is where it was built, in the signer's words: os, arch,
+	// cpuVendor, engine, country and others; nil if the claim does not say.
+	Environment map[string]string
 }
 
 // Obtained says how a reproduction got its output.

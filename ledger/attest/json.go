@@ -29,7 +29,8 @@ var interpreted = func() map[string]bool {
 	for _, n := range strings.Fields(`payloadtype payload signatures keyid sig
 		_type subject predicatetype predicate name uri digest sha256 sha512 annotations role
 		builddefinition buildtype resolveddependencies rundetails builder id operator
-		result obtained outputs equivalence method rebuilder publickey url key reason`) {
+		result obtained outputs equivalence method rebuilder publickey url key reason
+		internalparameters environment cpuvendor engine country`) {
 		names[n] = true
 	}
 	return names

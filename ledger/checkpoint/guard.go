@@ -24,6 +24,8 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 )
 
 // ErrRollback is wrapped by every refusal to sign that would contradict, or
@@ -79,15 +81,12 @@ func NewGuard(ctx context.Context, signer note.Signer, state State) (*Guard, err
 
 // parseText parses an unsigned checkpoint, of which it accepts one text for each
 // origin and tree: there are no extension lines.
-func parseText(text string) (torchwood.Checkpoint, error) {
-	c, err := torchwood.ParseCheckpoint(text)
-	if err != nil {
-		return torchwood.Checkpoint{}, err
+func parseText(text string) (tlogproof.Checkpoint, error) {
+	c, err := tlogproof.ParseCheckpoint(text)
+	if err == nil && c.Extension != "" {
+		return tlogproof.Checkpoint{}, errors.New("the checkpoint has extension lines")
 	}
-	if c.Origin == "" || c.Extension != "" || c.String() != text {
-		return torchwood.Checkpoint{}, errors.New("the checkpoint has no origin, has extension lines or is not canonical")
-	}
-	return c, nil
+	return c, err
 }
 
 // Origin returns the log's name.

@@ -63,6 +63,8 @@ type Config struct {
 	Index func(ctx context.Context, size uint64) error
 	// Witnesses cosign before a checkpoint is published; nil for none.
 	Witnesses Witnesses
+	// Archive gets every note before it is made public; nil for none.
+	Archive *Archive
 	// Restored is the checkpoint that was public when the ledger stopped. If the
 	// policy still accepts it, it is served until there is a later one.
 	Restored []byte
@@ -284,6 +286,11 @@ func (p *Publisher) restore(ctx context.Context) error {
 	if err := p.cfg.Index(ctx, size); err != nil {
 		return fmt.Errorf("indexing up to %d: %w", size, err)
 	}
+	if p.cfg.Archive != nil {
+		if err := p.cfg.Archive.Ensure(p.cfg.Restored); err != nil {
+			return fmt.Errorf("restoring the published checkpoint: %w", err)
+		}
+	}
 	p.set(&Published{Checkpoint: c, Signed: p.cfg.Restored, At: p.cfg.Now()})
 	return nil
 }
@@ -359,6 +366,11 @@ func (p *Publisher) makePublic(ctx context.Context, signed []byte, tree tlog.Tre
 	}
 	if checked.Tree != tree {
 		return errors.New("publishing: the signed checkpoint is not of the tree that was to be signed")
+	}
+	if p.cfg.Archive != nil {
+		if err := p.cfg.Archive.Add(signed); err != nil {
+			return fmt.Errorf("publishing size %d: %w", tree.N, err)
+		}
 	}
 	if err := p.cfg.Log.Publish(ctx, signed); err != nil {
 		return fmt.Errorf("publishing size %d: %w", tree.N, err)

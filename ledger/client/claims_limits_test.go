@@ -10,12 +10,13 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// reader returns a claimReader of a ledger that answers everything with what
+// readerOf returns a reader of a ledger that answers everything with what
 // answer writes.
-func reader(t *testing.T, answer func(w http.ResponseWriter)) *claimReader {
+func readerOf(t *testing.T, answer func(w http.ResponseWriter)) *reader {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -26,15 +27,15 @@ func reader(t *testing.T, answer func(w http.ResponseWriter)) *claimReader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &claimReader{client: c, checkpoint: torchwood.Checkpoint{Tree: tlog.Tree{N: 1 << 40}}}
+	return &reader{client: c, entries: make(map[int64]*Logged), checkpoint: torchwood.Checkpoint{Tree: tlog.Tree{N: 1 << 40}}}
 }
 
 // TestClaimsAreBounded: the log may be large, and the ledger may say that all
 // of it is about one artifact.
 func TestClaimsAreBounded(t *testing.T) {
 	index := 0
-	r := reader(t, func(w http.ResponseWriter) {
-		if index > 3*MaxClaims {
+	r := readerOf(t, func(w http.ResponseWriter) {
+		if index > 3*MaxEntries {
 			_, _ = fmt.Fprint(w, "{}")
 			return
 		}
@@ -45,15 +46,26 @@ func TestClaimsAreBounded(t *testing.T) {
 		}
 		_, _ = fmt.Fprintf(w, `{"entries":[%s],"nextPageToken":"%d"}`, strings.Join(entries, ","), index)
 	})
-	if _, err := r.list(t.Context(), &cairnv1.ListAttestationsRequest{}); err == nil || !strings.Contains(err.Error(), "more than 10000 entries") {
+	if _, err := r.list(t.Context(), &cairnv1.ListAttestationsRequest{}); err == nil || !strings.Contains(err.Error(), "more than 100000 entries") {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestClaimBytesAreBounded(t *testing.T) {
-	r := reader(t, func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, `{"attestation":"AA=="}`) })
-	r.bytes = MaxClaimBytes
-	if _, err := r.logged(t.Context(), &cairnv1.Entry{Envelope: "sha256:" + strings.Repeat("ab", 32)}); err == nil || !strings.Contains(err.Error(), "over the limit") {
+func TestReadBytesAreBounded(t *testing.T) {
+	r := readerOf(t, func(http.ResponseWriter) {})
+	r.bytes = MaxBytes
+	l := &Logged{Attestation: &attest.Attestation{Raw: []byte("x")}}
+	if err := r.add(l, nil); err == nil || !strings.Contains(err.Error(), "over the limit") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestReadEntriesAreBounded(t *testing.T) {
+	r := readerOf(t, func(http.ResponseWriter) {})
+	for i := range int64(MaxEntries + 1) {
+		err := r.add(&Logged{Attestation: &attest.Attestation{}, Index: i}, nil)
+		if last := i == MaxEntries; (err != nil) != last {
+			t.Fatalf("entry %d: %v", i, err)
+		}
 	}
 }

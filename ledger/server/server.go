@@ -31,6 +31,7 @@ type Config struct {
 	Publisher *checkpoint.Publisher
 	Prover    *engine.Prover
 	Log       engine.Log
+	Archive   *checkpoint.Archive // nil for none
 	Blobs     store.Blobs
 	Index     store.Index
 	Builds    Builds // the queue of builds; nil for none
@@ -92,6 +93,9 @@ func (s *Server) routes(reg *prometheus.Registry) http.Handler {
 	t := &tiles{log: s.cfg.Log, publisher: s.cfg.Publisher, logger: s.cfg.Logger}
 	mux.HandleFunc("GET /checkpoint", t.serveCheckpoint)
 	mux.HandleFunc("GET /tile/", t.serveTile)
+	if s.cfg.Archive != nil {
+		mux.Handle("GET /checkpoints/{segment}", &archive{checkpoints: s.cfg.Archive, logger: s.cfg.Logger})
+	}
 	mux.Handle("/v1/", s.gateway)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.serveReady)

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cairnlog/cairn/ledger/attest"
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
@@ -176,7 +176,7 @@ func (w *world) proof(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &checkpoint.Proof{Index: w.index, Leaf: w.proofLeaf, Keys: w.proofKeys, Checkpoint: signed}
+	p := &tlogproof.Proof{Index: w.index, Leaf: w.proofLeaf, Keys: w.proofKeys, Checkpoint: signed}
 	for _, h := range w.path(path) {
 		p.Path = append(p.Path, h[:])
 	}

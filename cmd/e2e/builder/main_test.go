@@ -10,6 +10,7 @@
 package builder
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -206,4 +207,37 @@ func (w *world) seed(keys string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		w.t.Fatalf("building the seed: %v\n%s", err, out)
 	}
+}
+
+// builderExits runs a builder, which must end with an exit code.
+func (w *world) builderExits(code int, args ...string) {
+	w.t.Helper()
+	cmd := w.command("cairn-builder", args...)
+	out, err := cmd.Output()
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		w.t.Fatalf("cairn-builder %s: exit code %d, want %d: %v\n%s", strings.Join(args, " "), got, code, explain(err), out)
+	}
+}
+
+// trust writes a policy that asks for some of alice and bob, and accepts a seed.
+func (w *world) trust(threshold string, seed []byte) string {
+	w.t.Helper()
+	base, err := os.ReadFile(w.path("ledger/policy"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text := string(base)
+	for _, who := range []string{"alice", "bob"} {
+		out, err := exec.Command("sh", "-c", `openssl pkey -in "$0" -pubout -outform DER | sha256sum`, w.path(who+".key")).Output()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		text += fmt.Sprintf("rebuilder %s sha256:%s operator=https://%s.example\n", who, strings.Fields(string(out))[0], who)
+	}
+	text += fmt.Sprintf("rebuild-group both %s alice bob\nrebuild-quorum both\nseed sha256:%x\n", threshold, sha256.Sum256(seed))
+	path := w.path(threshold + ".policy")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
 }

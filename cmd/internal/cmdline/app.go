@@ -117,6 +117,17 @@ func (a *App) Printer(w io.Writer) term.Printer {
 	return term.Printer{W: w, Colour: term.WantColour(a.colour, a.Getenv, under)}
 }
 
+// OutIsTerminal reports whether stdout is a terminal.
+func (a *App) OutIsTerminal() bool { return term.IsTerminal(a.stdout.w) }
+
+// Progress shows how far a long piece of work is, on stderr.
+func (a *App) Progress() *term.Progress {
+	if a.Quiet {
+		return term.NewProgress(nil)
+	}
+	return term.NewProgress(a.Err)
+}
+
 // Note tells the user something beside the answer.
 func (a *App) Note(format string, args ...any) {
 	if !a.Quiet {

@@ -133,6 +133,14 @@ func TestForbiddenChainsOnSamples(t *testing.T) {
 	}
 }
 
+// Only net/http is let through, and only behind what is named.
+func TestForbiddenChainsThatMayLink(t *testing.T) {
+	graph := map[string][]string{"a": {"b", "c"}, "b": {"net/http", "database/sql"}, "c": {"d"}, "d": {"net/http"}}
+	if got, want := forbiddenChains(graph, "a", "b"), [][]string{{"a", "b", "database/sql"}, {"a", "c", "d", "net/http"}}; !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // The generated API depends on gRPC for certain: if the go command's answer
 // were misread, this would find nothing.
 func TestImportGraphFindsGRPC(t *testing.T) {

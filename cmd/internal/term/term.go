@@ -10,13 +10,10 @@ package term
 import (
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/mattn/go-isatty"
 )
 
 // Clean returns s on one line, with whatever is not graphic escaped. That
@@ -108,6 +105,5 @@ func WantColour(mode string, getenv func(string) string, w io.Writer) bool {
 	case getenv("CLICOLOR_FORCE") != "" && getenv("CLICOLOR_FORCE") != "0":
 		return true
 	}
-	f, ok := w.(*os.File)
-	return ok && getenv("TERM") != "dumb" && isatty.IsTerminal(f.Fd())
+	return getenv("TERM") != "dumb" && IsTerminal(w)
 }

@@ -160,11 +160,13 @@ func setPurl(d *attest.ResourceDescriptor, purl string) error {
 // describe returns the descriptor of an artifact that an argument names: a
 // file, a digest, or a purl whose version is a digest.
 func describe(arg string, algorithms ...string) (attest.ResourceDescriptor, error) {
-	n, err := parseName(arg)
+	n, _, err := settled(arg)
 	if err != nil {
 		return attest.ResourceDescriptor{}, err
 	}
 	switch n.kind {
+	case byReference:
+		return attest.ResourceDescriptor{}, cmdline.Usagef("write it as HOST/PATH@sha256:<hex>", "the tag in %q may name another image tomorrow", arg)
 	case byFile:
 		f, err := readNamed(n.path)
 		if err != nil {

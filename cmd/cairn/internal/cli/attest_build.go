@@ -13,10 +13,10 @@ import (
 // buildFlags are the flags of cairn attest build.
 type buildFlags struct {
 	key, out            string
-	subjects, materials []string
+	subjects            []string
 	purl                string
 	builderID, operator string
-	buildType           string
+	inputFlags
 }
 
 func (a *app) newAttestBuild() *cobra.Command {
@@ -43,8 +43,7 @@ image that is built from, and the seed, each with a digest and its role.`,
 	fl.StringVar(&f.operator, "operator", "", "`URI` of who runs the builder")
 	fl.StringArrayVar(&f.subjects, "subject", nil, "an artifact, as `SPEC` name=…,digest=sha256:…,uri=…; repeatable")
 	fl.StringVar(&f.purl, "purl", "", "package URL `PURL` of the only subject; its version may be the digest")
-	fl.StringArrayVar(&f.materials, "material", nil, "an input, as `SPEC` uri=…,digest=sha256:…,role=source; repeatable;\nroles: source, toolchain, library, seed")
-	fl.StringVar(&f.buildType, "build-type", attest.BuildTypeStageX, "`URI` of how it was built")
+	f.inputFlags.add(cmd)
 	outVar(cmd, &f.out, "write the envelope to `FILE`, and its digest to stdout")
 	return cmd
 }
@@ -61,19 +60,13 @@ func (a *app) attestBuild(files []string, f *buildFlags) error {
 	if err != nil {
 		return err
 	}
-	predicate := &attest.Provenance{
-		BuildDefinition: attest.BuildDefinition{BuildType: f.buildType},
-		RunDetails:      attest.RunDetails{Builder: attest.Builder{ID: f.builderID, Operator: f.operator}},
+	definition, err := f.definition()
+	if err != nil {
+		return err
 	}
-	for _, m := range f.materials {
-		d, err := parseDescriptor(m)
-		if err != nil {
-			return cmdline.Usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s: %w", m, err)
-		}
-		if len(d.Digest) == 0 {
-			return cmdline.Usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s has no digest", m)
-		}
-		predicate.BuildDefinition.ResolvedDependencies = append(predicate.BuildDefinition.ResolvedDependencies, d)
+	predicate := &attest.Provenance{
+		BuildDefinition: *definition,
+		RunDetails:      attest.RunDetails{Builder: attest.Builder{ID: f.builderID, Operator: f.operator}},
 	}
 	st, err := attest.NewStatement(attest.PredicateProvenance, predicate, subjects...)
 	if err != nil {
@@ -84,6 +77,34 @@ func (a *app) attestBuild(files []string, f *buildFlags) error {
 		return err
 	}
 	return a.envelope(finished(raw), f.out, "")
+}
+
+// inputFlags are what a build or a rebuild started from.
+type inputFlags struct {
+	materials []string
+	buildType string
+}
+
+func (f *inputFlags) add(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringArrayVar(&f.materials, "material", nil, "an input, as `SPEC` uri=…,digest=sha256:…,role=source; repeatable;\nroles: source, toolchain, library, seed")
+	fl.StringVar(&f.buildType, "build-type", attest.BuildTypeStageX, "`URI` of how it was built")
+}
+
+// definition returns the build definition that the flags give.
+func (f *inputFlags) definition() (*attest.BuildDefinition, error) {
+	b := &attest.BuildDefinition{BuildType: f.buildType}
+	for _, m := range f.materials {
+		d, err := parseDescriptor(m)
+		if err != nil {
+			return nil, cmdline.Usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s: %w", m, err)
+		}
+		if len(d.Digest) == 0 {
+			return nil, cmdline.Usagef("write it as uri=…,digest=sha256:…,role=source", "--material %s has no digest", m)
+		}
+		b.ResolvedDependencies = append(b.ResolvedDependencies, d)
+	}
+	return b, nil
 }
 
 // subjectList returns the descriptors of the files and of --subject.

@@ -23,6 +23,7 @@ type reproductionFlags struct {
 	rebuilderID, operator string
 	environment           []string
 	noEnvironment         bool
+	inputFlags
 }
 
 func (a *app) newAttestReproduction() *cobra.Command {
@@ -38,6 +39,9 @@ A rebuild without output is --result BUILD_FAILED or INCONCLUSIVE. An output tha
 differs in ways that a tool shows not to matter is --result EQUIVALENT, with the
 tool as --equivalence. What was fetched rather than built is --obtained
 SUBSTITUTED, and counts for nothing.
+
+Materials are what the rebuild was made from, as for cairn attest build; without
+any, the rebuild counts only beside a claim that names them.
 
 The machine's os, kernel, arch and cpuVendor are stated unless --env says
 otherwise: they become public.`,
@@ -56,6 +60,7 @@ otherwise: they become public.`,
 	fl.StringVar(&f.purl, "purl", "", "package URL `PURL` of the distributed artifact")
 	cmdline.OptionVar(cmd, &f.result, "result", "the result, where the digests do not give it:", results()...)
 	cmdline.OptionVar(cmd, &f.obtained, "obtained", "how the output was had (default BUILT if there is one):", string(attest.Built), string(attest.Substituted))
+	f.inputFlags.add(cmd)
 	fl.StringVar(&f.equivalence, "equivalence", "", "the `METHOD` by which an EQUIVALENT output equals the artifact")
 	fl.StringVar(&f.key, "key", "", "sign with the private key in `FILE`")
 	fl.StringVar(&f.rebuilderID, "rebuilder-id", "", "`URI` of what rebuilt it")
@@ -92,6 +97,11 @@ func (a *app) attestReproduction(f *reproductionFlags) error {
 	}
 	if r.Environment, err = f.environmentOf(os.ReadFile); err != nil {
 		return err
+	}
+	if len(f.materials) > 0 {
+		if r.BuildDefinition, err = f.definition(); err != nil {
+			return err
+		}
 	}
 	st, err := attest.NewStatement(attest.PredicateReproduction, r, subject)
 	if err != nil {

@@ -14,10 +14,16 @@ func newIdentifiersTopic() *cobra.Command {
   sha256:9f2c…         an attestation, an artifact or a key, by its digest;
                        sha512: of artifacts too
   pkg:oci/core-go      a package, by its package URL (purl)
-  ./hello.deb          a file: an attestation, a public key (.pub), or an
-                       artifact of which only the digest is used
+  registry.example/a/core-go@sha256:9f2c…
+                       an image at a registry, by its digest and so without
+                       asking the registry; or by its tag, which is looked up
+  oci:out/core-go      an OCI layout, a directory or a tar archive: its image,
+                       or its index if it holds several images
+  ./hello.deb          a file: an attestation, a public key (.pub), an OCI
+                       layout, or an artifact of which only the digest is used
 
-A file whose name looks like one of the others is written with ./ before it.
-The answer says how the argument was read.`,
+A file whose name looks like one of the others is written with ./ before it,
+but one that is named like an image at a registry is taken as the file. What an
+argument was taken for is said where it is not plain.`,
 	}
 }

@@ -77,7 +77,7 @@ func parseListFlags(digest, purl, key string, args []string) (listQuery, error) 
 	case len(given) == 0:
 		return listQuery{}, nil
 	}
-	n, err := parseName(given[0])
+	n, _, err := settled(given[0])
 	if err != nil {
 		return listQuery{}, err
 	}
@@ -119,6 +119,8 @@ func listed(n name) (listQuery, error) {
 		return listQuery{key: n.key}, nil
 	case byPurl:
 		return listQuery{name: n.purl}, nil
+	case byReference:
+		return listQuery{}, cmdline.Usagef("write it as HOST/PATH@sha256:<hex>; `cairn show` takes tags", "%q names an image by its tag", n.path)
 	case byFile:
 		f, err := readNamed(n.path)
 		if err != nil {
@@ -213,7 +215,7 @@ func (o *online) pages(ctx context.Context, v *listAnswer, limit int, found func
 		if err != nil {
 			return err
 		}
-		c, err := o.checkpoint(resp.GetCheckpoint())
+		c, err := o.checkpoint(ctx, resp.GetCheckpoint())
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cairnlog/cairn/cmd/cairn/internal/oci"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -28,6 +29,8 @@ const (
 	byFingerprint // openpgp: only; a sha256: fingerprint is a digest too
 	byPurl
 	byFile
+	byLayout    // oci:PATH
+	byReference // of an image, at a registry
 )
 
 // name is an argument that names something; `cairn help names` is its grammar.
@@ -39,6 +42,7 @@ type name struct {
 	key    leaf.Fingerprint
 	purl   string // canonical
 	path   string
+	image  oci.Reference
 }
 
 func parseName(s string) (name, error) {
@@ -62,6 +66,8 @@ func parseName(s string) (name, error) {
 	case strings.HasPrefix(s, "pkg:"):
 		p, err := attest.CanonicalPurl(s)
 		return name{kind: byPurl, purl: p}, err
+	case strings.HasPrefix(s, "oci:"):
+		return name{kind: byLayout, path: strings.TrimPrefix(s, "oci:")}, nil
 	case strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"):
 		return name{}, cmdline.Usagef("give the ledger's URL with --ledger, and here an index, digest, purl or file", "%q is a URL", s)
 	}
@@ -73,7 +79,14 @@ func parseName(s string) (name, error) {
 			return name{kind: byIndex, origin: s[:i], index: index}, nil
 		}
 	}
-	return name{kind: byFile, path: s}, nil
+	ref, ok, err := oci.ParseReference(s)
+	switch {
+	case !ok:
+		return name{kind: byFile, path: s}, nil
+	case err != nil:
+		return name{}, cmdline.Usagef("write it as HOST/PATH@sha256:<hex> or HOST/PATH:TAG", "%w", err)
+	}
+	return name{kind: byReference, path: s, image: ref}, nil
 }
 
 // parseIndex reads a decimal in its one spelling.

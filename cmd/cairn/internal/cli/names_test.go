@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cairnlog/cairn/cmd/cairn/internal/oci"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -40,6 +41,12 @@ func TestParseName(t *testing.T) {
 		{"log.example#-1", name{kind: byFile, path: "log.example#-1"}},
 		{"9223372036854775808", name{kind: byFile, path: "9223372036854775808"}},
 		{hash, name{kind: byFile, path: hash}},
+		{"oci:out/core-go", name{kind: byLayout, path: "out/core-go"}},
+		{"registry.example/a/core-go:1@sha256:" + hash, name{
+			kind: byReference, path: "registry.example/a/core-go:1@sha256:" + hash,
+			image: oci.Reference{Repository: "registry.example/a/core-go", Tag: "1", Digest: "sha256:" + hash},
+		}},
+		{"a/core-go:1", name{kind: byFile, path: "a/core-go:1"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
@@ -52,7 +59,7 @@ func TestParseName(t *testing.T) {
 			}
 		})
 	}
-	for _, in := range []string{"", "sha256:", "sha256:" + strings.ToUpper(hash), "sha512:" + hash, "openpgp:" + hash[:39], "pkg:", "http://x/", "https://x/"} {
+	for _, in := range []string{"", "sha256:", "sha256:" + strings.ToUpper(hash), "sha512:" + hash, "openpgp:" + hash[:39], "pkg:", "http://x/", "https://x/", "registry.example/a@sha256:1"} {
 		if got, err := parseName(in); err == nil {
 			t.Errorf("parseName(%q) = %+v, want an error", in, got)
 		}

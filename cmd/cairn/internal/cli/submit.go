@@ -16,9 +16,9 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -117,64 +117,57 @@ func (a *app) submitOne(ctx context.Context, o *online, v *submitAnswer, path st
 // submit logs an attestation, verifies the answer and writes the proof, if a
 // file is named for it.
 func (o *online) submit(ctx context.Context, raw []byte, wait, proof string) (*submitted, error) {
-	resp, err := o.SubmitAttestation(ctx, &cairnv1.SubmitAttestationRequest{Attestation: raw, Wait: wait})
-	if err != nil {
-		return nil, err
-	}
-	e := &submitted{
-		Index:    resp.GetIndex(),
-		Created:  resp.GetCreated(),
-		LeafHash: hex.EncodeToString(leaf.Hash([]byte(resp.GetLeaf()))),
-	}
 	if wait == "sequenced" {
-		return e, o.sequenced(ctx, e, resp, raw)
+		return o.sequence(ctx, raw)
 	}
-	c, err := client.VerifySubmission(resp, o.policy)
+	s, err := o.Submit(ctx, raw, nil, o.policy)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.sameLog(c); err != nil {
+	if err := o.hold(ctx, s.Answer.GetCheckpoint(), s.Checkpoint); err != nil {
 		return nil, err
 	}
-	logged, err := leaf.Parse([]byte(resp.GetLeaf()))
-	if err != nil {
-		return nil, client.Misbehaved("the leaf does not parse: %v", err)
-	}
-	// The entry may be that of an earlier submission, in other bytes.
-	first, err := o.attestation(ctx, logged.Envelope)
-	if err != nil {
-		return nil, cmdline.Doing(fmt.Sprintf("getting back what was logged at index %d", e.Index), err)
-	}
-	if _, err := client.VerifyLogged(raw, first.keys, resp.GetLeaf()); err != nil {
-		return nil, err
-	}
-	e.Envelope, e.Size, e.SignatureChecked = logged.Envelope, c.N, o.policy != nil
+	e := newSubmitted(s.Answer)
+	e.Envelope, e.Size, e.SignatureChecked = s.Leaf.Envelope, s.Checkpoint.N, o.policy != nil
 	e.setID(o.origin)
 	if proof == "" {
 		return e, nil
 	}
 	e.Proof = proof
-	return e, writeProof(proof, &proven{index: e.Index, text: resp.GetLeaf(), path: resp.GetInclusionProof(), signed: resp.GetCheckpoint()}, first.keys)
+	return e, writeProof(proof, &proven{index: e.Index, text: s.Answer.GetLeaf(), path: s.Answer.GetInclusionProof(), signed: s.Answer.GetCheckpoint()}, s.Keys)
 }
 
-// sequenced completes e from an answer without checkpoint, which can only be
-// held to what was submitted.
-func (o *online) sequenced(ctx context.Context, e *submitted, resp *cairnv1.SubmitAttestationResponse, raw []byte) error {
+func newSubmitted(resp *cairnv1.SubmitAttestationResponse) *submitted {
+	return &submitted{
+		Index:    resp.GetIndex(),
+		Created:  resp.GetCreated(),
+		LeafHash: hex.EncodeToString(leaf.Hash([]byte(resp.GetLeaf()))),
+	}
+}
+
+// sequence logs an attestation without waiting for a checkpoint: the answer can
+// only be held to what was submitted.
+func (o *online) sequence(ctx context.Context, raw []byte) (*submitted, error) {
+	resp, err := o.SubmitAttestation(ctx, &cairnv1.SubmitAttestationRequest{Attestation: raw, Wait: "sequenced"})
+	if err != nil {
+		return nil, err
+	}
 	l, err := leaf.Parse([]byte(resp.GetLeaf()))
 	if err != nil {
-		return client.Misbehaved("the leaf does not parse: %v", err)
+		return nil, client.Misbehaved("the leaf does not parse: %v", err)
 	}
 	if resp.GetCreated() && l.Envelope != leaf.SHA256(raw) || !hasPayload(raw, l.Payload) {
-		return client.Misbehaved("the ledger logged something else than what was submitted")
+		return nil, client.Misbehaved("the ledger logged something else than what was submitted")
 	}
 	if o.origin == "" {
 		if _, _, err := o.latest(ctx); err != nil {
-			return cmdline.Doing("asking for the log's origin", err)
+			return nil, cmdline.Doing("asking for the log's origin", err)
 		}
 	}
+	e := newSubmitted(resp)
 	e.Envelope = l.Envelope
 	e.setID(o.origin)
-	return nil
+	return e, nil
 }
 
 // hasPayload reports whether a DSSE envelope has the payload with this digest.
@@ -197,7 +190,7 @@ func entryID(origin string, index int64) string { return fmt.Sprintf("%s#%d", or
 // proofBytes returns the C2SP tlog-proof of an entry, with what is needed to
 // verify it and its attestation offline.
 func proofBytes(e *proven, keys []*cairnv1.Key) ([]byte, error) {
-	p := checkpoint.Proof{Index: e.index, Leaf: []byte(e.text), Path: e.path, Checkpoint: []byte(e.signed)}
+	p := tlogproof.Proof{Index: e.index, Leaf: []byte(e.text), Path: e.path, Checkpoint: []byte(e.signed)}
 	for _, k := range keys {
 		p.Keys = append(p.Keys, k.GetPublicKey())
 	}

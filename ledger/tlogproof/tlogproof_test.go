@@ -1,4 +1,4 @@
-package checkpoint_test
+package tlogproof_test
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 )
 
 // proofLog is a log in memory on x/mod's tlog, which shares no code with what
@@ -81,13 +81,13 @@ func (l *proofLog) checkpoint(t testing.TB) []byte {
 	return l.sign(t, tlog.Tree{N: l.size, Hash: root})
 }
 
-func (l *proofLog) proof(t testing.TB, index int64) *checkpoint.Proof {
+func (l *proofLog) proof(t testing.TB, index int64) *tlogproof.Proof {
 	t.Helper()
 	path, err := tlog.ProveRecord(l.size, index, l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &checkpoint.Proof{Index: index, Checkpoint: l.checkpoint(t)}
+	p := &tlogproof.Proof{Index: index, Checkpoint: l.checkpoint(t)}
 	for _, h := range path {
 		p.Path = append(p.Path, h[:])
 	}
@@ -105,13 +105,26 @@ func (l *proofLog) policy(t testing.TB) torchwood.Policy {
 
 func proofEntry(i int64) []byte { return fmt.Appendf(nil, "entry %d\n", i) }
 
-func marshalProof(t testing.TB, p *checkpoint.Proof) []byte {
+func marshalProof(t testing.TB, p *tlogproof.Proof) []byte {
 	t.Helper()
 	b, err := p.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// verifyProof does what users of a proof do.
+func verifyProof(b, entry []byte, pol torchwood.Policy) (torchwood.Checkpoint, error) {
+	p, err := tlogproof.Parse(b)
+	if err != nil {
+		return torchwood.Checkpoint{}, err
+	}
+	c, _, err := torchwood.VerifyCheckpoint(p.Checkpoint, pol)
+	if err != nil {
+		return torchwood.Checkpoint{}, err
+	}
+	return c, p.VerifyInclusion(c.Tree, entry)
 }
 
 // TestVerifyProof verifies every entry of every tree up to size 40, and
@@ -126,7 +139,7 @@ func TestVerifyProof(t *testing.T) {
 			p := l.proof(t, i)
 			p.Leaf = proofEntry(i)
 			b := marshalProof(t, p)
-			c, err := checkpoint.VerifyProof(b, proofEntry(i), pol)
+			c, err := verifyProof(b, proofEntry(i), pol)
 			if err != nil {
 				t.Fatalf("entry %d of %d: %v", i, size, err)
 			}
@@ -143,7 +156,7 @@ func TestVerifyProof(t *testing.T) {
 
 // compareInclusion checks agreement with tlog.CheckRecord on p and on what is
 // nearly p.
-func compareInclusion(t *testing.T, tree tlog.Tree, p *checkpoint.Proof, i, size int64) {
+func compareInclusion(t *testing.T, tree tlog.Tree, p *tlogproof.Proof, i, size int64) {
 	t.Helper()
 	flipped := bytes.Clone(tree.Hash[:])
 	flipped[0] ^= 1
@@ -172,7 +185,7 @@ func compareInclusion(t *testing.T, tree tlog.Tree, p *checkpoint.Proof, i, size
 		cases = append(cases, less)
 	}
 	for _, tt := range cases {
-		q := checkpoint.Proof{Index: tt.index, Path: tt.path}
+		q := tlogproof.Proof{Index: tt.index, Path: tt.path}
 		got := q.VerifyInclusion(tt.tree, tt.entry)
 		if (got == nil) != tt.want {
 			t.Errorf("entry %d of %d, %s: %v, want success: %t", i, size, tt.name, got, tt.want)
@@ -192,35 +205,6 @@ func compareInclusion(t *testing.T, tree tlog.Tree, p *checkpoint.Proof, i, size
 	}
 }
 
-func TestVerifyProofAsksThePolicy(t *testing.T) {
-	l := newProofLog(t, "log.example")
-	l.add(t, proofEntry(0))
-	b := marshalProof(t, l.proof(t, 0))
-	other := newProofLog(t, "x.example")
-	v, err := note.NewVerifier(l.vkey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, pol := range map[string]torchwood.Policy{
-		"another log":         other.policy(t),
-		"another origin":      torchwood.ThresholdPolicy(2, torchwood.OriginPolicy("x"), torchwood.SingleVerifierPolicy(v)),
-		"no origin":           torchwood.SingleVerifierPolicy(v),
-		"a witness as well":   torchwood.ThresholdPolicy(2, l.policy(t), other.policy(t)),
-		"nothing, so nothing": torchwood.ThresholdPolicy(0),
-	} {
-		if _, err := checkpoint.VerifyProof(b, proofEntry(0), pol); err == nil || !strings.Contains(err.Error(), "verifying the proof's checkpoint") {
-			t.Errorf("a policy of %s: %v", name, err)
-		}
-	}
-	spoilt := bytes.Replace(b, []byte("\n1\n"), []byte("\n2\n"), 1)
-	if _, err := checkpoint.VerifyProof(spoilt, proofEntry(0), l.policy(t)); err == nil {
-		t.Error("a changed checkpoint was accepted")
-	}
-	if _, err := checkpoint.VerifyProof(nil, proofEntry(0), l.policy(t)); err == nil {
-		t.Error("nothing was accepted")
-	}
-}
-
 // The proof's own leaf is a hint: another one neither helps nor harms.
 func TestVerifyProofIgnoresTheHint(t *testing.T) {
 	l := newProofLog(t, "log.example")
@@ -228,10 +212,10 @@ func TestVerifyProofIgnoresTheHint(t *testing.T) {
 	p := l.proof(t, 0)
 	p.Leaf = proofEntry(1)
 	b := marshalProof(t, p)
-	if _, err := checkpoint.VerifyProof(b, proofEntry(0), l.policy(t)); err != nil {
+	if _, err := verifyProof(b, proofEntry(0), l.policy(t)); err != nil {
 		t.Errorf("the right entry with a wrong hint: %v", err)
 	}
-	if _, err := checkpoint.VerifyProof(b, proofEntry(1), l.policy(t)); err == nil {
+	if _, err := verifyProof(b, proofEntry(1), l.policy(t)); err == nil {
 		t.Error("a wrong entry was accepted for its hint")
 	}
 }
@@ -240,12 +224,12 @@ func TestVerifyProofIgnoresTheHint(t *testing.T) {
 func TestVerifyProofOfHugeTrees(t *testing.T) {
 	l := newProofLog(t, "log.example")
 	for _, size := range []int64{1<<62 + 1, math.MaxInt64 - 1, math.MaxInt64} {
-		for _, hashes := range []int{1, checkpoint.MaxProofHashes} {
-			p := &checkpoint.Proof{Index: size - 1, Checkpoint: l.sign(t, tlog.Tree{N: size})}
+		for _, hashes := range []int{1, tlogproof.MaxHashes} {
+			p := &tlogproof.Proof{Index: size - 1, Checkpoint: l.sign(t, tlog.Tree{N: size})}
 			for range hashes {
 				p.Path = append(p.Path, make([]byte, tlog.HashSize))
 			}
-			if _, err := checkpoint.VerifyProof(marshalProof(t, p), proofEntry(0), l.policy(t)); err == nil {
+			if _, err := verifyProof(marshalProof(t, p), proofEntry(0), l.policy(t)); err == nil {
 				t.Errorf("%d hashes prove an entry of a tree of size %d", hashes, size)
 			}
 		}
@@ -262,9 +246,9 @@ func TestProofRoundTrip(t *testing.T) {
 	hinted.Leaf, hinted.Keys = []byte("cairn.leaf/v1\nkind <&>\u2028\n"), []string{"-----BEGIN PUBLIC KEY-----\n…\n", "b"}
 	leafOnly, keysOnly := l.proof(t, 1), l.proof(t, 0)
 	leafOnly.Leaf, keysOnly.Keys = []byte("leaf\n"), []string{"k"}
-	for name, p := range map[string]*checkpoint.Proof{"plain": plain, "hinted": hinted, "leaf only": leafOnly, "keys only": keysOnly} {
+	for name, p := range map[string]*tlogproof.Proof{"plain": plain, "hinted": hinted, "leaf only": leafOnly, "keys only": keysOnly} {
 		b := marshalProof(t, p)
-		got, err := checkpoint.ParseProof(b)
+		got, err := tlogproof.Parse(b)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -290,18 +274,18 @@ func TestMarshalRefuses(t *testing.T) {
 	l.add(t, proofEntry(0))
 	for _, tt := range []struct {
 		name   string
-		change func(p *checkpoint.Proof)
+		change func(p *tlogproof.Proof)
 		want   string
 	}{
-		{"negative index", func(p *checkpoint.Proof) { p.Index = -1 }, "negative index"},
-		{"short hash", func(p *checkpoint.Proof) { p.Path = [][]byte{{1}} }, "hash 0 has 1 bytes"},
-		{"64 hashes", func(p *checkpoint.Proof) { p.Path = make([][]byte, 64) }, "64 hashes are over"},
-		{"no checkpoint", func(p *checkpoint.Proof) { p.Checkpoint = nil }, "not a signed note"},
-		{"leaf that is not text", func(p *checkpoint.Proof) { p.Leaf = []byte{0xff} }, "not text"},
-		{"leaf too large", func(p *checkpoint.Proof) { p.Leaf = make([]byte, leaf.MaxSize+1) }, "not text of at most"},
-		{"too many keys", func(p *checkpoint.Proof) { p.Keys = make([]string, leaf.MaxKeys+1) }, "17 keys are over"},
-		{"key that is not text", func(p *checkpoint.Proof) { p.Keys = []string{"\xff"} }, "encoding its extra"},
-		{"too large", func(p *checkpoint.Proof) { p.Keys = []string{strings.Repeat("k", checkpoint.MaxProofSize)} }, "over the limit"},
+		{"negative index", func(p *tlogproof.Proof) { p.Index = -1 }, "negative index"},
+		{"short hash", func(p *tlogproof.Proof) { p.Path = [][]byte{{1}} }, "hash 0 has 1 bytes"},
+		{"64 hashes", func(p *tlogproof.Proof) { p.Path = make([][]byte, 64) }, "64 hashes are over"},
+		{"no checkpoint", func(p *tlogproof.Proof) { p.Checkpoint = nil }, "not a signed note"},
+		{"leaf that is not text", func(p *tlogproof.Proof) { p.Leaf = []byte{0xff} }, "not text"},
+		{"leaf too large", func(p *tlogproof.Proof) { p.Leaf = make([]byte, leaf.MaxSize+1) }, "not text of at most"},
+		{"too many keys", func(p *tlogproof.Proof) { p.Keys = make([]string, leaf.MaxKeys+1) }, "17 keys are over"},
+		{"key that is not text", func(p *tlogproof.Proof) { p.Keys = []string{"\xff"} }, "encoding its extra"},
+		{"too large", func(p *tlogproof.Proof) { p.Keys = []string{strings.Repeat("k", tlogproof.MaxSize)} }, "over the limit"},
 	} {
 		p := l.proof(t, 0)
 		tt.change(p)
@@ -311,7 +295,7 @@ func TestMarshalRefuses(t *testing.T) {
 	}
 }
 
-func TestParseProofRefuses(t *testing.T) {
+func TestParseRefuses(t *testing.T) {
 	l := newProofLog(t, "log.example")
 	for i := range int64(3) {
 		l.add(t, proofEntry(i))
@@ -348,6 +332,7 @@ func TestParseProofRefuses(t *testing.T) {
 		{"no checkpoint", replace(cp, ""), "not a signed note"},
 		{"checkpoint without a signature", good[:strings.Index(good, "— ")], "not a signed note"},
 		{"note that is no checkpoint", replace("\n3\n", "\nthree\n"), "malformed checkpoint"},
+		{"no origin", strings.Replace(good, "\n\nlog.example\n", "\n\n\n", 1), "it has no origin"},
 		{"size with a leading zero", replace("\n3\n", "\n03\n"), "malformed checkpoint"},
 		{"trailing bytes", good + "x", "not a signed note"},
 		{"extra that is not base64", withExtra("!"), "invalid extra"},
@@ -355,10 +340,10 @@ func TestParseProofRefuses(t *testing.T) {
 		{"extra with a carriage return", withExtra("YQ==\r"), "invalid extra"},
 		{"two extras", withExtra("YQ==\nextra YQ=="), "no index line"},
 		{"extra after the index", replace("index 2\n", "index 2\nextra YQ==\n"), "invalid hash"},
-		{"too large", good + strings.Repeat("x", checkpoint.MaxProofSize), "over the limit"},
+		{"too large", good + strings.Repeat("x", tlogproof.MaxSize), "over the limit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := checkpoint.ParseProof([]byte(tt.in))
+			p, err := tlogproof.Parse([]byte(tt.in))
 			if err == nil {
 				t.Fatalf("accepted as %+v", p)
 			}
@@ -376,28 +361,28 @@ func nextBase64(c byte) string {
 	return string(alphabet[strings.IndexByte(alphabet, c)+1])
 }
 
-func TestParseProofOfOthers(t *testing.T) {
+func TestParseOfOthers(t *testing.T) {
 	l := newProofLog(t, "log.example")
 	l.add(t, proofEntry(0))
 	many := `{"leaf":"x","keys":["k"` + strings.Repeat(`,"k"`, leaf.MaxKeys) + `]}`
 	for name, tt := range map[string]struct {
 		extra string
-		want  checkpoint.Proof
+		want  tlogproof.Proof
 	}{
-		"empty":                {"", checkpoint.Proof{}},
-		"not JSON":             {"age-v1.2.1", checkpoint.Proof{}},
-		"JSON of another form": {`["leaf"]`, checkpoint.Proof{}},
-		"leaf of another type": {`{"leaf":7}`, checkpoint.Proof{}},
-		"leaf twice":           {`{"leaf":"x","leaf":"y"}`, checkpoint.Proof{}},
-		"Leaf":                 {`{"Leaf":"x"}`, checkpoint.Proof{}},
-		"invalid UTF-8":        {"{\"leaf\":\"\xff\"}", checkpoint.Proof{}},
-		"too many keys":        {many, checkpoint.Proof{}},
-		"leaf too large":       {`{"leaf":"` + strings.Repeat("x", leaf.MaxSize+1) + `"}`, checkpoint.Proof{}},
-		"later members":        {`{"leaf":"x","more":{}}`, checkpoint.Proof{Leaf: []byte("x")}},
-		"keys alone":           {`{"keys":["k"]}`, checkpoint.Proof{Keys: []string{"k"}}},
+		"empty":                {"", tlogproof.Proof{}},
+		"not JSON":             {"age-v1.2.1", tlogproof.Proof{}},
+		"JSON of another form": {`["leaf"]`, tlogproof.Proof{}},
+		"leaf of another type": {`{"leaf":7}`, tlogproof.Proof{}},
+		"leaf twice":           {`{"leaf":"x","leaf":"y"}`, tlogproof.Proof{}},
+		"Leaf":                 {`{"Leaf":"x"}`, tlogproof.Proof{}},
+		"invalid UTF-8":        {"{\"leaf\":\"\xff\"}", tlogproof.Proof{}},
+		"too many keys":        {many, tlogproof.Proof{}},
+		"leaf too large":       {`{"leaf":"` + strings.Repeat("x", leaf.MaxSize+1) + `"}`, tlogproof.Proof{}},
+		"later members":        {`{"leaf":"x","more":{}}`, tlogproof.Proof{Leaf: []byte("x")}},
+		"keys alone":           {`{"keys":["k"]}`, tlogproof.Proof{Keys: []string{"k"}}},
 	} {
 		b := torchwood.FormatProofWithExtraData(0, []byte(tt.extra), nil, l.checkpoint(t))
-		got, err := checkpoint.ParseProof(b)
+		got, err := tlogproof.Parse(b)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -409,9 +394,9 @@ func TestParseProofOfOthers(t *testing.T) {
 	}
 }
 
-// FuzzParseProof checks that ParseProof never panics, that what it accepts has
+// FuzzParse checks that Parse never panics, that what it accepts has
 // one canonical file, and that torchwood reads the same in it.
-func FuzzParseProof(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	l := newProofLog(f, "log.example")
 	for i := range int64(5) {
 		l.add(f, proofEntry(i))
@@ -423,12 +408,12 @@ func FuzzParseProof(f *testing.F) {
 	}
 	pol := l.policy(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := checkpoint.ParseProof(b)
+		p, err := tlogproof.Parse(b)
 		if err != nil {
 			return
 		}
 		canonical := marshalProof(t, p)
-		again, err := checkpoint.ParseProof(canonical)
+		again, err := tlogproof.Parse(canonical)
 		if err != nil {
 			t.Fatalf("parsing what was written: %v", err)
 		}
@@ -439,7 +424,7 @@ func FuzzParseProof(f *testing.F) {
 	})
 }
 
-func compareProofWithTorchwood(t *testing.T, b []byte, p *checkpoint.Proof, pol torchwood.Policy) {
+func compareProofWithTorchwood(t *testing.T, b []byte, p *tlogproof.Proof, pol torchwood.Policy) {
 	t.Helper()
 	path := make(tlog.RecordProof, len(p.Path))
 	for i, h := range p.Path {
@@ -458,9 +443,9 @@ func compareProofWithTorchwood(t *testing.T, b []byte, p *checkpoint.Proof, pol 
 		return // torchwood.VerifyProof does not return for larger sizes
 	}
 	entry := proofEntry(p.Index)
-	_, got := checkpoint.VerifyProof(b, entry, pol)
+	_, got := verifyProof(b, entry, pol)
 	if theirs := torchwood.VerifyProof(pol, tlog.RecordHash(entry), b); (got == nil) != (theirs == nil) {
-		t.Fatalf("VerifyProof: %v, torchwood: %v", got, theirs)
+		t.Fatalf("got %v, torchwood: %v", got, theirs)
 	}
 }
 

@@ -1,4 +1,17 @@
-package checkpoint
+// Package tlogproof reads, writes and verifies C2SP tlog-proof files, which say
+// that an entry is in a log, and parses the checkpoints in them.
+//
+// Invariants:
+//   - Parse accepts one text for each Proof and foreign extra, and
+//     ParseCheckpoint one for each Checkpoint: there is no second spelling of a
+//     number or of base64.
+//   - Parse verifies nothing. Whoever uses a Proof verifies its checkpoint's
+//     signatures, then inclusion in that checkpoint's tree.
+//   - Everything is bounded, and nothing panics or fails to return.
+//
+// The package does no I/O, and links nothing that could: a verifier depends on
+// it.
+package tlogproof
 
 import (
 	"bytes"
@@ -8,7 +21,6 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"filippo.io/torchwood"
 	"github.com/go-json-experiment/json"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -20,8 +32,8 @@ import (
 
 // Limits of a proof file.
 const (
-	MaxProofSize   = 1 << 20 // bytes
-	MaxProofHashes = 63      // of a tree whose size is an int64
+	MaxSize   = 1 << 20 // bytes
+	MaxHashes = 63      // of a tree whose size is an int64
 )
 
 // Proof is a C2SP tlog-proof: that an entry is in a log.
@@ -44,36 +56,35 @@ type Proof struct {
 	Checkpoint []byte   // signed note
 }
 
-// proofExtra is the JSON of a proof's extra line. Members that a later version
+// extra is the JSON of a proof's extra line. Members that a later version
 // adds are ignored, as they are hints too.
-type proofExtra struct {
+type extra struct {
 	Leaf string   `json:"leaf,omitempty"`
 	Keys []string `json:"keys,omitempty"`
 }
 
-const proofHeader = "c2sp.org/tlog-proof@v1"
+const header = "c2sp.org/tlog-proof@v1"
 
-// Marshal returns the proof file, or an error if ParseProof would refuse it.
+// Marshal returns the proof file, or an error if Parse would refuse it.
 func (p *Proof) Marshal() ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("writing tlog-proof: %w", err)
 	}
-	path := make(tlog.RecordProof, len(p.Path))
-	for i, h := range p.Path {
-		path[i] = tlog.Hash(h)
-	}
-	var b []byte
-	if len(p.Leaf) == 0 && len(p.Keys) == 0 {
-		b = torchwood.FormatProof(p.Index, path, p.Checkpoint)
-	} else {
-		x, err := json.Marshal(proofExtra{Leaf: string(p.Leaf), Keys: p.Keys})
+	b := []byte(header + "\n")
+	if len(p.Leaf) > 0 || len(p.Keys) > 0 {
+		x, err := json.Marshal(extra{Leaf: string(p.Leaf), Keys: p.Keys})
 		if err != nil {
 			return nil, fmt.Errorf("writing tlog-proof: encoding its extra: %w", err)
 		}
-		b = torchwood.FormatProofWithExtraData(p.Index, x, path, p.Checkpoint)
+		b = fmt.Appendf(b, "extra %s\n", base64.StdEncoding.EncodeToString(x))
 	}
-	if len(b) > MaxProofSize {
-		return nil, fmt.Errorf("writing tlog-proof: %d bytes are over the limit of %d", len(b), MaxProofSize)
+	b = fmt.Appendf(b, "index %d\n", p.Index)
+	for _, h := range p.Path {
+		b = fmt.Appendf(b, "%s\n", base64.StdEncoding.EncodeToString(h))
+	}
+	b = append(append(b, '\n'), p.Checkpoint...)
+	if len(b) > MaxSize {
+		return nil, fmt.Errorf("writing tlog-proof: %d bytes are over the limit of %d", len(b), MaxSize)
 	}
 	return b, nil
 }
@@ -88,8 +99,8 @@ func (p *Proof) check() error {
 	if len(p.Keys) > leaf.MaxKeys {
 		return fmt.Errorf("%d keys are over the limit of %d", len(p.Keys), leaf.MaxKeys)
 	}
-	if len(p.Path) > MaxProofHashes {
-		return fmt.Errorf("%d hashes are over the limit of %d", len(p.Path), MaxProofHashes)
+	if len(p.Path) > MaxHashes {
+		return fmt.Errorf("%d hashes are over the limit of %d", len(p.Path), MaxHashes)
 	}
 	for i, h := range p.Path {
 		if len(h) != tlog.HashSize {
@@ -99,23 +110,23 @@ func (p *Proof) check() error {
 	return checkUnverified(p.Checkpoint)
 }
 
-// ParseProof reads a proof file. It accepts proofs of other logs too: if the
+// Parse reads a proof file. It accepts proofs of other logs too: if the
 // extra is absent or not Cairn's, Leaf and Keys are nil. It verifies nothing.
-func ParseProof(b []byte) (*Proof, error) {
-	p, err := parseProof(b)
+func Parse(b []byte) (*Proof, error) {
+	p, err := parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("parsing tlog-proof: %w", err)
 	}
 	return p, nil
 }
 
-func parseProof(b []byte) (*Proof, error) {
-	if len(b) > MaxProofSize {
-		return nil, fmt.Errorf("%d bytes are over the limit of %d", len(b), MaxProofSize)
+func parse(b []byte) (*Proof, error) {
+	if len(b) > MaxSize {
+		return nil, fmt.Errorf("%d bytes are over the limit of %d", len(b), MaxSize)
 	}
-	l := proofLines{rest: b}
-	if line, ok := l.next(); !ok || string(line) != proofHeader {
-		return nil, fmt.Errorf("the first line is not %q", proofHeader)
+	l := lines{rest: b}
+	if line, ok := l.next(); !ok || string(line) != header {
+		return nil, fmt.Errorf("the first line is not %q", header)
 	}
 	p := new(Proof)
 	line, _ := l.next()
@@ -142,8 +153,8 @@ func parseProof(b []byte) (*Proof, error) {
 		if len(line) == 0 {
 			break
 		}
-		if len(p.Path) == MaxProofHashes {
-			return nil, fmt.Errorf("more than %d hashes", MaxProofHashes)
+		if len(p.Path) == MaxHashes {
+			return nil, fmt.Errorf("more than %d hashes", MaxHashes)
 		}
 		h, err := decodeCanonical(line)
 		if err != nil || len(h) != tlog.HashSize {
@@ -162,7 +173,7 @@ func (p *Proof) setExtra(b64 []byte) error {
 	if err != nil {
 		return fmt.Errorf("invalid extra: %w", err)
 	}
-	var x proofExtra
+	var x extra
 	if json.Unmarshal(b, &x) != nil || len(x.Leaf) > leaf.MaxSize || len(x.Keys) > leaf.MaxKeys {
 		return nil
 	}
@@ -175,29 +186,11 @@ func (p *Proof) setExtra(b64 []byte) error {
 	return nil
 }
 
-// VerifyProof verifies that an entry of these bytes is in the log at the
-// proof's index, in a checkpoint that pol accepts, and returns the checkpoint.
-// The proof's own Leaf plays no part.
-func VerifyProof(b []byte, entry []byte, pol torchwood.Policy) (torchwood.Checkpoint, error) {
-	p, err := ParseProof(b)
-	if err != nil {
-		return torchwood.Checkpoint{}, err
-	}
-	c, _, err := torchwood.VerifyCheckpoint(p.Checkpoint, pol)
-	if err != nil {
-		return torchwood.Checkpoint{}, fmt.Errorf("verifying the proof's checkpoint: %w", err)
-	}
-	if err := p.VerifyInclusion(c.Tree, entry); err != nil {
-		return torchwood.Checkpoint{}, err
-	}
-	return c, nil
-}
-
 // VerifyInclusion verifies that an entry of these bytes is at the proof's index
 // of tree, which must be that of the verified checkpoint.
 //
-// It does not use tlog.CheckRecord, and so not torchwood.VerifyProof, because
-// these do not return if the size is above 2^62.
+// It does not use tlog.CheckRecord, which does not return if the size is above
+// 2^62.
 func (p *Proof) VerifyInclusion(tree tlog.Tree, entry []byte) error {
 	if p.Index < 0 || p.Index >= tree.N {
 		return fmt.Errorf("index %d is not in a tree of size %d", p.Index, tree.N)
@@ -217,27 +210,14 @@ func checkUnverified(signed []byte) error {
 	if !errors.As(err, &unverified) {
 		return errors.New("the checkpoint is not a signed note")
 	}
-	if _, err := torchwood.ParseCheckpoint(unverified.Note.Text); err != nil {
-		return fmt.Errorf("parsing the checkpoint: %w", err)
-	}
-	return nil
+	_, err = ParseCheckpoint(unverified.Note.Text)
+	return err
 }
 
-// decodeCanonical decodes standard base64 and refuses all spellings but one.
-// Comparing is what refuses: the decoder ignores carriage returns, even if it
-// is strict, and what it could not decode is not written as s again.
-func decodeCanonical(s []byte) ([]byte, error) {
-	b, _ := base64.StdEncoding.DecodeString(string(s))
-	if base64.StdEncoding.EncodeToString(b) != string(s) {
-		return nil, errors.New("not canonical base64")
-	}
-	return b, nil
-}
+// lines takes lines that end in a newline from the front of rest.
+type lines struct{ rest []byte }
 
-// proofLines takes lines that end in a newline from the front of rest.
-type proofLines struct{ rest []byte }
-
-func (l *proofLines) next() ([]byte, bool) {
+func (l *lines) next() ([]byte, bool) {
 	line, rest, ok := bytes.Cut(l.rest, []byte("\n"))
 	if !ok {
 		return nil, false
