@@ -126,6 +126,7 @@ func TestRebuiltDistinct(t *testing.T) {
 		{"a vendor of a stranger", two + "distinct cpu-vendor 2\n", nil, []string{"a/AMD", "b/AMD", "stranger/Intel"}, []string{"1 more cpu-vendor beside amd for distinct cpu-vendor 2"}},
 		{"a vendor that the line denies", strings.Replace(two, "a.example\n", "a.example cpu-vendor=AMD\n", 1) + "distinct cpu-vendor 2\n", nil, []string{"a/GenuineIntel", "b/AMD"}, []string{"1 more cpu-vendor beside amd for distinct cpu-vendor 2"}},
 		{"a country that the line denies", strings.Replace(two, "a.example\n", "a.example country=de\n", 1) + "distinct country 2\n", nil, []string{"a///FR", "b///DE"}, []string{"1 more country beside DE for distinct country 2"}},
+		{"one country in two spellings", two + "distinct country 2\n", nil, []string{"a///de", "b///DE"}, []string{"1 more country beside DE for distinct country 2"}},
 		{"two countries", two + "distinct country 2\n", nil, []string{"a///FR", "b///DE"}, nil},
 		{"two versions of one engine", two + "distinct engine 2\n", nil, []string{"a//buildkit v0.32.2", "b//BuildKit/v0.33.0", "c//buildkit@1"}, []string{"1 more engine beside buildkit for distinct engine 2"}},
 		{"two engines", two + "distinct engine 2\n", nil, []string{"a//buildkit", "b//buildah 1.44"}, nil},
@@ -250,6 +251,9 @@ missing: 1 more of https://b.example (b) for rebuild-group "\xff"
 		t.Error(d)
 	}
 	p = mustParse(t, abc+"rebuild-quorum a\nrebuild-quorum b for pkg:*\ndistinct operator 1\n")
+	if q := p.Rebuilt(nil, votesOf(t, p, "b")).Quorums[0]; len(q.Operators) != 0 {
+		t.Errorf("who was not heard counts: %q", q.Operators)
+	}
 	want = `rebuild-quorum a
   ✓ rebuilder a (https://a.example): obtained it
 ✓ distinct operator 1: https://a.example
@@ -330,6 +334,7 @@ func TestGlobs(t *testing.T) {
 		{"pkg:deb/debian/x", "pkg:deb/debian/x@1.2-3?arch=amd64#sub/dir", true},
 		{"pkg:deb/debian/x", "pkg:deb/debian/x#sub/dir", true},
 		{"pkg:npm/%40scope/x", "pkg:npm/%40scope/x@1", true},
+		{"pkg:npm/*/x", "pkg:npm/@scope/x", true},
 		{"pkg:oci/*", "pkg:oci/x", true},
 		{"pkg:oci/*", "pkg:oci/", true},
 		{"pkg:*/x", "pkg:deb/debian/x", true},
