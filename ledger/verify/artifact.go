@@ -67,8 +67,8 @@ type Report struct {
 type LogState struct {
 	Origin string `json:"origin"`
 	Size   int64  `json:"checkpointSize"`
-	// Time is when the last of the policy's witnesses cosigned it, nil if none
-	// did.
+	// Time is how old it is by its cosignatures: the latest time from which on
+	// they satisfy the quorum. It is nil for a quorum that asks for none.
 	Time *time.Time `json:"checkpointTime,omitempty"`
 	// SignatureChecked is false for evidence that was opened without a policy.
 	SignatureChecked bool `json:"signatureChecked"`
