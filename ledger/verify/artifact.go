@@ -60,7 +60,8 @@ type Report struct {
 	Attestations []Heard `json:"attestations"`
 	Ancestry     *Node   `json:"ancestry"` // never nil
 
-	asked string // the first name that the asker gave, canonical
+	asked    string // the first name that the asker gave, canonical
+	byPolicy bool   // and not by simple rules
 }
 
 // LogState is the newest checkpoint of the evidence.
@@ -127,6 +128,7 @@ func Artifact(q Question, ev *Evidence) *Report {
 		r.unproven(why)
 		return r
 	}
+	r.byPolicy = q.Rules == nil
 	g := newGraph(&q, by, ev)
 	if err := g.collect(); err != nil {
 		r.unproven(err.Error())
