@@ -60,15 +60,16 @@ type Report struct {
 	Attestations []Heard `json:"attestations"`
 	Ancestry     *Node   `json:"ancestry"` // never nil
 
-	asked string // the first name that the asker gave, canonical
+	asked    string // the first name that the asker gave, canonical
+	byPolicy bool   // and not by simple rules
 }
 
 // LogState is the newest checkpoint of the evidence.
 type LogState struct {
 	Origin string `json:"origin"`
 	Size   int64  `json:"checkpointSize"`
-	// Time is when the last of the policy's witnesses cosigned it, nil if none
-	// did.
+	// Time is how old it is by its cosignatures: the latest time from which on
+	// they satisfy the quorum. It is nil for a quorum that asks for none.
 	Time *time.Time `json:"checkpointTime,omitempty"`
 	// SignatureChecked is false for evidence that was opened without a policy.
 	SignatureChecked bool `json:"signatureChecked"`
@@ -127,6 +128,7 @@ func Artifact(q Question, ev *Evidence) *Report {
 		r.unproven(why)
 		return r
 	}
+	r.byPolicy = q.Rules == nil
 	g := newGraph(&q, by, ev)
 	if err := g.collect(); err != nil {
 		r.unproven(err.Error())

@@ -49,7 +49,7 @@ func (r *Report) fill(g *graph) {
 			continue
 		}
 		if missing++; missing <= maxMissing {
-			r.Reasons = append(r.Reasons, fmt.Sprintf("%s is %s: %s", a.described(), a.node.Verdict, strings.Join(a.node.Reasons, "; ")))
+			r.Reasons = append(r.Reasons, fmt.Sprintf("%s is %s: %s", a.described(), a.node.Verdict, strings.Join(few(a.node.Reasons), "; ")))
 		}
 	}
 	if missing > maxMissing {
@@ -205,11 +205,12 @@ func (h *heard) worthless(a *artifact) string {
 	return "the artifact is none of its outputs"
 }
 
-func few(entries []string) []string {
-	if len(entries) <= 4 {
-		return entries
+// few returns the first of a list, and how many more there are.
+func few(list []string) []string {
+	if len(list) <= 4 {
+		return list
 	}
-	return append(slices.Clone(entries[:4]), fmt.Sprintf("%d more", len(entries)-4))
+	return append(slices.Clone(list[:4]), fmt.Sprintf("%d more", len(list)-4))
 }
 
 func described(role, name string) string {

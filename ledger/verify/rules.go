@@ -85,18 +85,19 @@ func (r *simpleRules) voter(key leaf.Fingerprint) (voter, bool) {
 }
 
 func (r *simpleRules) quorum(_ []string, votes []policy.Vote) policy.RebuildExplanation {
-	var have []string
+	have := []string{}
 	for _, v := range votes {
 		have = append(have, r.enrolled[v.Key].operator)
 	}
 	have = sortedUnique(have)
-	n := policy.Node{Kind: policy.KindGroup, Name: "operators", Have: len(have), Need: r.Quorum, Satisfied: len(have) >= r.Quorum}
+	n := policy.Node{Kind: policy.KindGroup, Name: "operators", Have: len(have), Need: r.Quorum, Of: len(r.candidates(have)), Satisfied: len(have) >= r.Quorum}
 	for _, o := range r.candidates(have) {
 		n.Members = append(n.Members, policy.Node{Kind: kindOperator, Name: o, Satisfied: slices.Contains(have, o)})
 	}
 	e := policy.RebuildExplanation{
-		Satisfied: n.Satisfied, Quorums: []policy.RebuildQuorum{{Node: n}},
-		Distinct: []policy.DistinctStatus{}, Missing: []string{},
+		Satisfied: n.Satisfied,
+		Quorums:   []policy.RebuildQuorum{{Line: fmt.Sprintf("a quorum of %d operators", r.Quorum), Names: []string{}, Operators: have, Node: n}},
+		Distinct:  []policy.DistinctStatus{}, Missing: []string{},
 	}
 	if !n.Satisfied {
 		e.Missing = append(e.Missing, fmt.Sprintf("%d of %d operators obtained it", len(have), r.Quorum))

@@ -108,5 +108,6 @@ type Exception struct {
 
 // String returns the exception in one line.
 func (e *Exception) String() string {
-	return fmt.Sprintf("excepted until %s by the policy's line for %s: %s", e.Until.UTC().Format(time.DateOnly), e.Glob, e.Reason)
+	last := e.Until.Add(-time.Nanosecond).UTC().Format(time.DateOnly)
+	return fmt.Sprintf("to the end of %s, by the policy's line for %s: %s", last, e.Glob, e.Reason)
 }
