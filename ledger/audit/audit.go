@@ -143,6 +143,7 @@ type auditor struct {
 	contras *checked // the checkpoint of a state that this log contradicts
 	tree    *tree
 	tileErr error    // of a tile that became full
+	broke   bool     // whether the pass ended before the audited size
 	aligned [][]byte // the compact range at the end of the last full bundle
 	notes   *noteStream
 	past    history

@@ -129,7 +129,7 @@ func (a *auditor) checkPrefix(ctx context.Context, f File, t tlog.Tile, stored i
 	case err != nil:
 		return err
 	}
-	whole, err := a.readGrown(ctx, t.L, uint64(t.N), stored, limit)
+	whole, _, err := a.readGrown(ctx, t.L, uint64(t.N), stored, limit)
 	if _, damaged := damageOf(err); damaged || isMissing(err) {
 		return nil // which was found before
 	}

@@ -220,10 +220,12 @@ type tileReader struct{ a *auditor }
 
 // Tile implements engine.TileReader.
 func (t tileReader) Tile(ctx context.Context, level, index uint64, width int) ([]byte, error) {
-	return t.a.readGrown(ctx, int(level), index, width, tileSize)
+	b, _, err := t.a.readGrown(ctx, int(level), index, width, tileSize)
+	return b, err
 }
 
 // Entries implements engine.TileReader.
 func (t tileReader) Entries(ctx context.Context, index uint64, width int) ([]byte, error) {
-	return t.a.readGrown(ctx, -1, index, width, maxBundle)
+	b, _, err := t.a.readGrown(ctx, -1, index, width, maxBundle)
+	return b, err
 }

@@ -160,7 +160,7 @@ func (a *auditor) checkRepeats(ctx context.Context) error {
 // leafAt reads an entry again, and returns nil if it cannot.
 func (a *auditor) leafAt(ctx context.Context, i uint64) (*leaf.Leaf, []byte, error) {
 	n := i / engine.TileWidth
-	data, err := a.readGrown(ctx, -1, n, engine.TileWidthAt(0, n, a.end.N()), maxBundle)
+	data, _, err := a.readGrown(ctx, -1, n, engine.TileWidthAt(0, n, a.end.N()), maxBundle)
 	if _, damaged := damageOf(err); damaged || isMissing(err) {
 		return nil, nil, nil
 	}

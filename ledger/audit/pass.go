@@ -79,6 +79,7 @@ func (a *auditor) stream(ctx context.Context, out chan<- *batch) error {
 	for n := a.tree.size() / engine.TileWidth; a.tree.size() < a.end.N(); n++ {
 		b, err := a.bundle(ctx, n)
 		if errors.Is(err, errLost) {
+			a.broke = true
 			break
 		}
 		if err != nil {
@@ -165,7 +166,7 @@ func entry(i uint64) string { return fmt.Sprintf("entry %d", i) }
 // readBundle returns the entries of a bundle that can be read, from its first.
 func (a *auditor) readBundle(ctx context.Context, n uint64, width int) ([][]byte, error) {
 	path := tilePath(-1, n, width)
-	data, err := a.readGrown(ctx, -1, n, width, maxBundle)
+	data, named, err := a.readGrown(ctx, -1, n, width, maxBundle)
 	what, damaged := damageOf(err)
 	switch {
 	case isMissing(err):
@@ -178,7 +179,7 @@ func (a *auditor) readBundle(ctx context.Context, n uint64, width int) ([][]byte
 		return nil, err
 	}
 	texts := make([][]byte, 0, width)
-	for len(data) > 0 && len(texts) < engine.TileWidth {
+	for len(data) > 0 && len(texts) < named {
 		text, rest, err := torchwood.ReadTileEntry(data)
 		if err != nil {
 			break
@@ -186,8 +187,8 @@ func (a *auditor) readBundle(ctx context.Context, n uint64, width int) ([][]byte
 		texts, data = append(texts, text), rest
 	}
 	switch {
-	case len(texts) < width:
-		a.find(Corrupt, "bundle-truncated", path, "%d entries can be read, want %d", len(texts), width)
+	case len(texts) < named:
+		a.find(Corrupt, "bundle-truncated", path, "%d entries can be read, want %d", len(texts), named)
 	case len(data) > 0:
 		a.find(Corrupt, "bundle-trailing", path, "%d bytes follow the last entry", len(data))
 	}
@@ -195,19 +196,21 @@ func (a *auditor) readBundle(ctx context.Context, n uint64, width int) ([][]byte
 }
 
 // readGrown reads a tile or bundle of a width, or the full one, which a log may
-// have instead once it has grown.
-func (a *auditor) readGrown(ctx context.Context, level int, n uint64, width int, limit int64) ([]byte, error) {
-	data, err := a.Read(ctx, tilePath(level, n, width), limit)
+// have instead once it has grown. It returns the width that the file is named
+// by.
+func (a *auditor) readGrown(ctx context.Context, level int, n uint64, width int, limit int64) (data []byte, named int, err error) {
+	data, err = a.Read(ctx, tilePath(level, n, width), limit)
 	if isMissing(err) && width < engine.TileWidth {
-		data, err = a.Read(ctx, tilePath(level, n, engine.TileWidth), limit)
+		width = engine.TileWidth
+		data, err = a.Read(ctx, tilePath(level, n, width), limit)
 	}
-	return data, err
+	return data, width, err
 }
 
 // readTile returns the hashes of a tile, and nil if it is not to be had.
 func (a *auditor) readTile(ctx context.Context, level int, n uint64, width int) ([]byte, error) {
 	path := tilePath(level, n, width)
-	data, err := a.readGrown(ctx, level, n, width, tileSize)
+	data, named, err := a.readGrown(ctx, level, n, width, tileSize)
 	what, damaged := damageOf(err)
 	switch {
 	case isMissing(err):
@@ -218,8 +221,8 @@ func (a *auditor) readTile(ctx context.Context, level int, n uint64, width int) 
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case len(data) != width*hashSize && len(data) != tileSize:
-		a.find(Corrupt, "tile-length", path, "%d bytes, want %d", len(data), width*hashSize)
+	case len(data) != named*hashSize:
+		a.find(Corrupt, "tile-length", path, "%d bytes, want %d", len(data), named*hashSize)
 		return nil, nil
 	}
 	a.report.Counts.Tiles.Add(1)
@@ -266,7 +269,7 @@ func (a *auditor) above(ctx context.Context, n uint64, width int) (*tlog.Hash, e
 		return &a.end.tree.Hash, nil
 	}
 	i := n / engine.TileWidth
-	tile, err := a.readGrown(ctx, 1, i, engine.TileWidthAt(1, i, a.end.N()), tileSize)
+	tile, _, err := a.readGrown(ctx, 1, i, engine.TileWidthAt(1, i, a.end.N()), tileSize)
 	if _, damaged := damageOf(err); damaged || isMissing(err) {
 		return nil, nil
 	}

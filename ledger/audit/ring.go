@@ -25,6 +25,8 @@ type enrolled struct {
 	key   *attest.PublicKey // nil if its enrolment cannot be read
 	first uint64
 	row   store.Key // what the query index has of it
+	// vague says that an enrolment of it cannot be read, so that row is not known.
+	vague bool
 }
 
 func newRing() *ring { return &ring{keys: make(map[leaf.Fingerprint]*enrolled)} }
@@ -59,6 +61,7 @@ func (r *ring) lose(fp leaf.Fingerprint, index uint64) {
 	if r.keys[fp] == nil {
 		r.keys[fp] = &enrolled{first: index, row: store.Key{Fingerprint: fp, Enrolled: index}}
 	}
+	r.keys[fp].vague = true
 }
 
 // loseAll notes that an entry cannot be read, and what it enrolled neither.

@@ -160,7 +160,7 @@ func (r *rows) addTerms(index uint64, text []byte, l *leaf.Leaf) {
 
 // checkRows compares what is left of the index once all entries are read.
 func (a *auditor) checkRows(ctx context.Context) error {
-	if a.rows == nil || a.rows.broken {
+	if a.rows == nil || a.rows.broken || a.broke {
 		return nil
 	}
 	for _, check := range []func(context.Context) error{a.rows.checkExtra, a.rows.checkTerms, a.rows.checkKeys} {
@@ -323,7 +323,7 @@ func (r *rows) checkKeys(ctx context.Context) error {
 		return r.fail(ctx, err)
 	}
 	for fp, e := range r.a.ring.keys {
-		if e.key != nil && !seen[fp] {
+		if !e.vague && !seen[fp] {
 			r.a.find(Incomplete, "index-row-missing", indexName+", keys", "key %s is not there", fp)
 		}
 	}
@@ -348,7 +348,7 @@ func (r *rows) checkKey(k *store.Key) {
 		}
 		return
 	}
-	if e.key == nil {
+	if e.vague || r.a.ring.lost != nil {
 		return
 	}
 	w := e.row

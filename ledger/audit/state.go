@@ -149,7 +149,7 @@ func (a *auditor) resume(ctx context.Context) error {
 	aligned := s.Size - s.Size%engine.TileWidth
 	t := newTree(nil)
 	err = t.restore(aligned, s.Aligned, func(level, index uint64, width int) ([]byte, error) {
-		tile, err := a.readGrown(ctx, int(level), index, engine.TileWidthAt(level, index, a.end.N()), tileSize)
+		tile, _, err := a.readGrown(ctx, int(level), index, engine.TileWidthAt(level, index, a.end.N()), tileSize)
 		if err == nil && len(tile) < width*hashSize {
 			err = fmt.Errorf("%s is too short", tilePath(int(level), index, width))
 		}
