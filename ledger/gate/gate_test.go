@@ -89,8 +89,12 @@ func TestAnIndexThatCannotBeReadIsNotAccepted(t *testing.T) {
 	g := words().gate()
 	g.Instances = func(context.Context, Image) ([]leaf.Digest, error) { return nil, errors.New("no route") }
 	d, err := g.Judge(t.Context(), image("both"))
-	if err != nil || d.Accepted || !strings.Contains(strings.Join(d.Reasons, "\n"), "could not be seen: no route") {
+	if err != nil || d.Accepted || !strings.Contains(strings.Join(d.Reasons, "\n"), "could not be read: no route") {
 		t.Errorf("%+v, %v", d, err)
+	}
+	all, err := g.Expand(t.Context(), image("good"))
+	if err != nil || len(all) != 1 || !all[0].Accepted || !strings.Contains(strings.Join(all[0].Remarks(), "\n"), "could not be read: no route") {
+		t.Errorf("what is accepted by its own digest: %+v, %v", all, err)
 	}
 	g.Instances = func(context.Context, Image) ([]leaf.Digest, error) {
 		return slices.Repeat([]leaf.Digest{digestOf("good")}, MaxInstances+1), nil
