@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "")
 			env.Setenv("CLICOLOR_FORCE", "")
 			env.Setenv("LC_ALL", "C.UTF-8")
+			env.Setenv("XDG_STATE_HOME", env.WorkDir+"/state")
 			env.Values[ledgers{}] = make(map[string]*exec.Cmd)
 			return nil
 		},

@@ -176,7 +176,7 @@ func (a *Attestation) openProvenance(predicate jsontext.Value) error {
 	a.Claim.Claim = leaf.ClaimBuild
 	a.Claim.BuilderID = p.RunDetails.Builder.ID
 	a.Claim.Operator = p.RunDetails.Builder.Operator
-	a.Claim.Environment = buildEnvironment(&p.BuildDefinition)
+	a.Claim.Environment = withEngine(buildEnvironment(&p.BuildDefinition), p.RunDetails.Builder)
 	return a.setMaterials(&p.BuildDefinition)
 }
 
@@ -198,7 +198,7 @@ func (a *Attestation) openReproduction(predicate jsontext.Value) error {
 	a.Claim.Outputs = outputs
 	a.Claim.BuilderID = r.Rebuilder.ID
 	a.Claim.Operator = r.Rebuilder.Operator
-	a.Claim.Environment = r.Environment
+	a.Claim.Environment = withEngine(r.Environment, r.Rebuilder)
 	if err := checkReproduction(&r, a.Claim.Subjects, outputs); err != nil {
 		return err
 	}
@@ -224,6 +224,20 @@ func buildEnvironment(d *BuildDefinition) map[string]string {
 		env[name] = text
 	}
 	return env
+}
+
+// withEngine adds the engine to an environment that does not name it, if the
+// builder has one component: that is what Cairn's builder names there.
+func withEngine(env map[string]string, b Builder) map[string]string {
+	if _, ok := env["engine"]; ok || len(b.Version) != 1 {
+		return env
+	}
+	with := make(map[string]string, len(env)+1)
+	maps.Copy(with, env)
+	for name := range b.Version {
+		with["engine"] = name
+	}
+	return with
 }
 
 // checkReproduction refuses results that are unknown or that their own digests

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -16,6 +17,7 @@ type Claims struct {
 	Checkpoint string // signed: all entries are in its tree
 	Origin     string
 	Size       int64
+	Root       tlog.Hash
 	Logged     []Logged // in log order
 }
 
@@ -58,7 +60,7 @@ func (c *Client) Claims(ctx context.Context, query *cairnv1.ListAttestationsRequ
 	if err := r.readKeys(ctx); err != nil {
 		return nil, err
 	}
-	claims := &Claims{Checkpoint: r.signed, Origin: r.checkpoint.Origin, Size: r.checkpoint.N}
+	claims := &Claims{Checkpoint: r.signed, Origin: r.checkpoint.Origin, Size: r.checkpoint.N, Root: r.checkpoint.Hash}
 	for _, held := range logged {
 		l := *held
 		for _, k := range l.Leaf.Keys {

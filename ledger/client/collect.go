@@ -28,6 +28,9 @@ const (
 type CollectOptions struct {
 	// Progress is told from time to time how far it is; one call at a time.
 	Progress func(CollectProgress)
+	// Hold is given the checkpoint once pol accepted it, and before anything else
+	// is asked for. Its error is Collect's.
+	Hold func(ctx context.Context, signed string, c torchwood.Checkpoint) error
 }
 
 // CollectProgress says how far Collect is.
@@ -70,6 +73,11 @@ func (c *Client) Collect(ctx context.Context, artifact leaf.Digest, names []stri
 	r, err := c.reader(ctx, check)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Hold != nil {
+		if err := opts.Hold(ctx, r.signed, r.checkpoint); err != nil {
+			return nil, err
+		}
 	}
 	col := &collector{reader: r, trusted: rebuilders(pol), seen: make(map[leaf.Digest]bool)}
 	if opts.Progress != nil {

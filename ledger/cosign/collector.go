@@ -62,7 +62,11 @@ type Collector struct {
 	rollback *RollbackError // once there is proof of one, for good
 }
 
-var _ checkpoint.Witnesses = (*Collector)(nil)
+var (
+	_ checkpoint.Witnesses = (*Collector)(nil)
+	// Package policy does not import torchwood, whose policies it can stand for.
+	_ torchwood.Policy = (*policy.Policy)(nil)
+)
 
 // New returns a Collector; Run makes its workers work.
 func New(cfg Config) *Collector {

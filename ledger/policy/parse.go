@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
@@ -10,34 +9,21 @@ import (
 	"strconv"
 	"strings"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
-)
 
-// reserved are the words of Cairn's own lines. They are refused until they are
-// enforced: a rule that is written down must not be one that nobody applies.
-var reserved = []string{
-	"rebuilder", "rebuild-group", "rebuild-quorum", "distinct", "dissent", "seed", "except", "max-age",
-}
+	"github.com/cairnlog/cairn/ledger/leaf"
+)
 
 // Parse reads a policy's text.
 func Parse(text []byte) (*Policy, error) {
 	if len(text) > MaxSize {
 		return nil, fmt.Errorf("policy of %d bytes is over the limit of %d", len(text), MaxSize)
 	}
-	p := &parser{
-		policy: &Policy{
-			components: make(map[string]component),
-			verifiers:  make(map[keyID]note.Verifier),
-		},
-		keys:     make(map[string]string),
-		memberOf: make(map[string]string),
-	}
-	n := 0
+	p := newParser()
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
-		n++
+		p.n++
 		if err := p.line(line); err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			return nil, fmt.Errorf("line %d: %w", p.n, err)
 		}
 	}
 	if len(p.policy.logs) == 0 {
@@ -46,13 +32,36 @@ func Parse(text []byte) (*Policy, error) {
 	if p.policy.quorum == "" {
 		return nil, errors.New("the policy has no quorum line; `quorum none` asks for no witnesses")
 	}
+	if err := p.whole(); err != nil {
+		return nil, err
+	}
 	return p.policy, nil
 }
 
 type parser struct {
 	policy   *Policy
-	keys     map[string]string // public key to the line that has it, for messages
-	memberOf map[string]string // name to the group that has it as a member
+	n        int                         // of the line that is read, from 1
+	keys     map[leaf.Fingerprint]string // public key to the line that has it, for messages
+	memberOf map[string]string           // witness or group to the group that has it as a member
+
+	// The lines that whole may have to blame, by what stands behind their first
+	// word, and by first word alone those of which there is one.
+	lines     map[string]int
+	operators map[string]string // operator in folded spelling to its first spelling
+}
+
+func newParser() *parser {
+	return &parser{
+		policy: &Policy{
+			components: make(map[string]component),
+			verifiers:  make(map[keyID]note.Verifier),
+			rebuilders: make(map[leaf.Fingerprint]*Rebuilder),
+		},
+		keys:      make(map[leaf.Fingerprint]string),
+		memberOf:  make(map[string]string),
+		lines:     make(map[string]int),
+		operators: make(map[string]string),
+	}
 }
 
 func (p *parser) line(line []byte) error {
@@ -80,11 +89,25 @@ func (p *parser) line(line []byte) error {
 		return p.group(args)
 	case "quorum":
 		return p.quorum(args)
+	case "rebuilder":
+		return p.rebuilder(args)
+	case "rebuild-group":
+		return p.rebuildGroup(args)
+	case "rebuild-quorum":
+		return p.rebuildQuorum(args)
+	case "distinct":
+		return p.distinct(args)
+	case "dissent":
+		return p.dissent(args)
+	case "seed":
+		return p.seed(args)
+	case "except":
+		return p.except(args)
+	case "max-age":
+		return p.maxAge(args)
 	}
-	if slices.Contains(reserved, word) {
-		return fmt.Errorf("%s lines are not supported yet", word)
-	}
-	return fmt.Errorf("unknown word %.40q: want log, witness, group or quorum", word)
+	return fmt.Errorf("unknown word %.40q: want log, witness, group, quorum, rebuilder, rebuild-group, rebuild-quorum, "+
+		"distinct, dissent, seed, except or max-age", word)
 }
 
 func (p *parser) log(args []string) error {
@@ -98,18 +121,15 @@ func (p *parser) log(args []string) error {
 	if err != nil {
 		return fmt.Errorf("reading log key: %w", err)
 	}
-	if k.alg != algEd25519 {
-		return fmt.Errorf("log key %q is of type %#02x%s, want an Ed25519 key of type 0x01", k.name, k.alg, hint(k.alg))
-	}
-	v, err := note.NewVerifier(k.String())
+	v, err := k.logVerifier()
 	if err != nil {
-		return fmt.Errorf("reading log key: %w", err)
+		return err
 	}
 	l := Log{Name: v.Name(), VKey: k.String(), Verifier: v}
 	if l.URL, err = urlArg(args[1:]); err != nil {
 		return err
 	}
-	if err := p.addKey(k, v, "log "+printable(l.Name)); err != nil {
+	if err := p.addVKey(k, v, "log "+printable(l.Name)); err != nil {
 		return err
 	}
 	p.policy.logs = append(p.policy.logs, l)
@@ -130,18 +150,15 @@ func (p *parser) witness(args []string) error {
 	if err != nil {
 		return fmt.Errorf("reading witness key: %w", err)
 	}
-	if k.alg != algCosignatureV1 {
-		return fmt.Errorf("witness key %q is of type %#02x%s, want a cosignature/v1 key of type 0x04", k.name, k.alg, hint(k.alg))
-	}
-	v, err := torchwood.NewCosignatureVerifier(k.String())
+	v, err := k.witnessVerifier()
 	if err != nil {
-		return fmt.Errorf("reading witness key: %w", err)
+		return err
 	}
 	w := &Witness{Name: args[0], VKey: k.String(), Verifier: v}
 	if w.URL, err = urlArg(args[2:]); err != nil {
 		return err
 	}
-	if err := p.addKey(k, v, "witness "+printable(w.Name)); err != nil {
+	if err := p.addVKey(k, v, "witness "+printable(w.Name)); err != nil {
 		return err
 	}
 	p.policy.witnesses = append(p.policy.witnesses, *w)
@@ -161,12 +178,12 @@ func (p *parser) group(args []string) error {
 		return err
 	}
 	var err error
-	if g.k, err = parseThreshold(args[1], len(g.members)); err != nil {
+	if g.k, err = parseThreshold(args[1], len(g.members), fmt.Sprintf("the %d members", len(g.members))); err != nil {
 		return err
 	}
 	for _, m := range g.members {
-		if _, ok := p.policy.components[m]; !ok {
-			return fmt.Errorf("member %q is not defined on an earlier line", m)
+		if err := p.checkKind("member", m, component.cosigns, "a witness or group"); err != nil {
+			return err
 		}
 		// C2SP: "Each defined name can be listed as a group member at most
 		// once." Two groups that share a witness would count it twice.
@@ -187,13 +204,18 @@ func (p *parser) quorum(args []string) error {
 	if p.policy.quorum != "" {
 		return errors.New("second quorum line")
 	}
-	if _, ok := p.policy.components[args[0]]; !ok && args[0] != none {
-		return fmt.Errorf("quorum %q is not defined on an earlier line", args[0])
+	if args[0] != none {
+		if err := p.checkKind("quorum", args[0], component.cosigns, "a witness or group"); err != nil {
+			return err
+		}
 	}
 	p.policy.quorum = args[0]
 	return nil
 }
 
+// checkNew checks that a name stands for nothing yet. Witnesses, rebuilders and
+// both kinds of groups share their names, so that a reader need not know which
+// is meant.
 func (p *parser) checkNew(name string) error {
 	if name == none {
 		return errors.New(`the name "none" is reserved`)
@@ -204,37 +226,70 @@ func (p *parser) checkNew(name string) error {
 	return nil
 }
 
-// addKey makes a key known, unless it is already: under whatever name and for
-// whatever role.
-func (p *parser) addKey(k *vkey, v note.Verifier, line string) error {
-	if other, ok := p.keys[string(k.pub)]; ok {
-		return fmt.Errorf("%s has the same public key as %s", line, other)
+// checkKind checks that a name is defined, and is of the wanted kind.
+func (p *parser) checkKind(role, name string, is func(component) bool, want string) error {
+	c, ok := p.policy.components[name]
+	if !ok {
+		return fmt.Errorf("%s %q is not defined on an earlier line", role, name)
+	}
+	if !is(c) {
+		return fmt.Errorf("%s %q is a %s, want %s", role, name, c.kind(), want)
+	}
+	return nil
+}
+
+func (p *parser) addVKey(k *vkey, v note.Verifier, line string) error {
+	f, err := k.fingerprint()
+	if err != nil {
+		return err
+	}
+	if err := p.addKey(f, line); err != nil {
+		return err
 	}
 	// Key ids are 32 bits. Two keys with one id could not be told apart in a
 	// note, and one of them could never count.
 	if _, ok := p.policy.verifiers[idOf(v)]; ok {
 		return fmt.Errorf("%s has the same key name and id as another key", line)
 	}
-	p.keys[string(k.pub)] = line
 	p.policy.verifiers[idOf(v)] = v
 	return nil
 }
 
-func parseThreshold(s string, members int) (int, error) {
+// addKey makes a key known, unless it is already: under whatever name and for
+// whatever role.
+func (p *parser) addKey(f leaf.Fingerprint, line string) error {
+	if other, ok := p.keys[f]; ok {
+		return fmt.Errorf("%s has the same public key as %s", line, other)
+	}
+	p.keys[f] = line
+	return nil
+}
+
+// parseThreshold reads a threshold of what there are n of.
+func parseThreshold(s string, n int, what string) (int, error) {
 	switch s {
 	case "all":
-		return members, nil
+		return n, nil
 	case "any":
 		return 1, nil
 	}
-	k, err := strconv.Atoi(s)
-	if err != nil || strconv.Itoa(k) != s {
+	k, err := parseNumber(s)
+	if err != nil {
 		return 0, fmt.Errorf("threshold %.40q is not all, any or a decimal number", s)
 	}
-	if k < 1 || k > members {
-		return 0, fmt.Errorf("threshold %d is not between 1 and the %d members", k, members)
+	if k < 1 || k > n {
+		return 0, fmt.Errorf("threshold %d is not between 1 and %s", k, what)
 	}
 	return k, nil
+}
+
+// parseNumber reads a number in its one spelling.
+func parseNumber(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || strconv.Itoa(n) != s {
+		return 0, fmt.Errorf("%.40q is not a decimal number", s)
+	}
+	return n, nil
 }
 
 func urlArg(args []string) (string, error) {
@@ -246,51 +301,4 @@ func urlArg(args []string) (string, error) {
 		return "", fmt.Errorf("%.80q is not an absolute URL (a comment stands on a line of its own)", args[0])
 	}
 	return args[0], nil
-}
-
-// Signature types of C2SP signed-note.
-const (
-	algEd25519       = 0x01
-	algCosignatureV1 = 0x04
-	algMLDSA44       = 0x06
-)
-
-func hint(alg byte) string {
-	switch alg {
-	case algEd25519:
-		return " (that of a log)"
-	case algCosignatureV1:
-		return " (that of a witness)"
-	case algMLDSA44:
-		return " (ML-DSA-44, not supported yet)"
-	}
-	return ""
-}
-
-// vkey is a signed-note verifier key: <name>+<id in hex>+<base64 of type and
-// public key>. The libraries check the id against the rest.
-type vkey struct {
-	name string
-	id   uint32
-	alg  byte
-	pub  []byte
-}
-
-func parseVKey(s string) (*vkey, error) {
-	name, rest, _ := strings.Cut(s, "+")
-	id16, key64, ok := strings.Cut(rest, "+")
-	id, err := strconv.ParseUint(id16, 16, 32)
-	if !ok || err != nil || len(id16) != 8 {
-		return nil, fmt.Errorf("malformed vkey %.120q: want <name>+<8 hex digits>+<base64>", s)
-	}
-	key, err := base64.StdEncoding.Strict().DecodeString(key64)
-	if err != nil || len(key) < 2 {
-		return nil, fmt.Errorf("malformed vkey %.120q: its last part is not base64 of a key", s)
-	}
-	return &vkey{name: name, id: uint32(id), alg: key[0], pub: key[1:]}, nil
-}
-
-// String returns the one spelling of the key: its id in lower case.
-func (k *vkey) String() string {
-	return fmt.Sprintf("%s+%08x+%s", k.name, k.id, base64.StdEncoding.EncodeToString(append([]byte{k.alg}, k.pub...)))
 }

@@ -1,22 +1,39 @@
-// Package policy decides which checkpoints are believed.
+// Package policy decides what is believed: which checkpoints, and whose rebuilds.
 //
-// A policy is a text in the grammar of C2SP tlog-policy:
+// A policy is a text in the grammar of C2SP tlog-policy, and in the same grammar
+// lines about rebuilders (docs/policy.md):
 //
 //	log <vkey> [<url>]
 //	witness <name> <vkey> [<url>]
 //	group <name> all|any|<k> <member>...
 //	quorum <name>|none
+//	rebuilder <name> <key> operator=<operator> [cpu-vendor=<vendor>] [country=<country>]
+//	rebuild-group <name> all|any|<k> <member>...
+//	rebuild-quorum <name> [for <purl glob>]
+//	distinct operator|cpu-vendor|engine|country <k>
+//	dissent block|tolerate <n>
+//	seed sha256:<hex>
+//	except <purl glob> until <date> reason <text>
+//	max-age <duration>
 //
 // A checkpoint is believed if any one of the logs signed it, under the origin
 // that is that log's key name, and the witnesses that cosigned it satisfy the
-// quorum.
+// quorum. An artifact is rebuilt if the operators of those who obtained it by
+// building satisfy the rebuild-quorum of each of its names.
 //
 // Invariants:
 //   - Nothing in a policy is ignored except blank lines and lines that begin
 //     with #. What is not understood is an error that names its line.
-//   - One public key is one log or one witness, whatever it is called, and each
-//     name is a member of at most one group: so a key counts once.
+//   - No rule is written down that nobody applies, or that nobody can meet: a
+//     rebuild-group that no quorum asks for, a glob behind one that matches the
+//     same, more distinct values than there are.
+//   - One public key is one log, one witness or one rebuilder, whatever it is
+//     called, and each name of a witness or group is a member of at most one
+//     group: so a key counts once.
+//   - Operators of rebuilders are counted, never keys, names or votes. Below one
+//     rebuild-quorum an operator is in one group: so it counts once.
 //   - Who is asked is written in the policy; who answered changes no threshold.
+//   - More votes never turn a yes into a no, and more names never a no into a yes.
 //   - The zero Policy accepts nothing.
 //   - Parse(p.String()) is p again, and has the same String.
 //
@@ -25,18 +42,19 @@
 // also catches a comment behind a line). It is laxer in one point: the last
 // line may lack its newline.
 //
-// The package does no I/O and reads no clock: how old a checkpoint may be is
-// not part of it.
+// The package does no I/O and reads no clock: the time at which ages and dates
+// are judged is an argument.
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
-	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
 // Limits of a policy. C2SP recommends at least 32 of each.
@@ -45,6 +63,15 @@ const (
 	MaxLogs      = 1024
 	MaxWitnesses = 1024
 	MaxGroups    = 1024
+
+	MaxRebuilders     = 1024
+	MaxRebuildGroups  = 256
+	MaxRebuildQuorums = 1024
+	MaxSeeds          = 1024
+	MaxExceptions     = 1024
+
+	maxGlob  = 4096 // bytes, as of a package URL
+	maxValue = 2048 // bytes of an operator, another attribute or a reason
 )
 
 // Policy is a parsed policy. It does not change once parsed, and its methods
@@ -55,11 +82,19 @@ type Policy struct {
 	groups    []group
 	quorum    string // name of a witness or group, or none
 
+	rebuilderList  []*Rebuilder
+	rebuildGroups  []*rebuildGroup
+	rebuildQuorums []*rebuildQuorum
+	distinct       []Distinct // in the order of distinctWhats
+	tolerates      int
+	seeds          []leaf.Digest
+	exceptions     []exception
+	maxAge         time.Duration // 0 for any
+
 	components map[string]component
 	verifiers  map[keyID]note.Verifier
+	rebuilders map[leaf.Fingerprint]*Rebuilder
 }
-
-var _ torchwood.Policy = (*Policy)(nil)
 
 // none is the quorum that asks for no witnesses. Nothing else may have the name.
 const none = "none"
@@ -76,8 +111,8 @@ type Log struct {
 type Witness struct {
 	Name     string // in the policy; the key's name is Verifier.Name()
 	VKey     string
-	Verifier *torchwood.CosignatureVerifier
-	URL      string // may be empty
+	Verifier note.Verifier // of cosignature/v1
+	URL      string        // may be empty
 }
 
 // group is one group line: satisfied if at least k of the members are.
@@ -89,8 +124,28 @@ type group struct {
 
 // component is what a name stands for: exactly one of its fields is set.
 type component struct {
-	witness *Witness
-	group   *group
+	witness      *Witness
+	group        *group
+	rebuilder    *Rebuilder
+	rebuildGroup *rebuildGroup
+}
+
+// cosigns reports whether it can be part of a witness quorum.
+func (c component) cosigns() bool { return c.witness != nil || c.group != nil }
+
+// rebuilds reports whether it can be part of a rebuild-quorum.
+func (c component) rebuilds() bool { return c.rebuilder != nil || c.rebuildGroup != nil }
+
+func (c component) kind() string {
+	switch {
+	case c.witness != nil:
+		return KindWitness
+	case c.group != nil:
+		return KindGroup
+	case c.rebuilder != nil:
+		return KindRebuilder
+	}
+	return KindRebuildGroup
 }
 
 // keyID is how a note's signature line names the key that made it.
@@ -118,61 +173,6 @@ func (p *Policy) Verifier(name string, hash uint32) (note.Verifier, error) {
 	return v, nil
 }
 
-// Check returns nil if the signatures, which must have been verified with the
-// policy's verifiers, satisfy the policy for a checkpoint of origin.
-func (p *Policy) Check(origin string, sigs []note.Signature) error {
-	signed := signers(sigs)
-	if !p.logSigned(origin, signed) {
-		return fmt.Errorf("no log of the policy signed as %q", origin)
-	}
-	if !p.quorumMet(signed) {
-		return fmt.Errorf("witness quorum not met: %s", strings.Join(p.Explain(origin, sigs).Missing, "; "))
-	}
-	return nil
-}
-
-// signers returns the set of keys that signed, so that a signature line that
-// is repeated counts once.
-func signers(sigs []note.Signature) map[keyID]bool {
-	signed := make(map[keyID]bool, len(sigs))
-	for _, s := range sigs {
-		signed[keyID{s.Name, s.Hash}] = true
-	}
-	return signed
-}
-
-func (p *Policy) logSigned(origin string, signed map[keyID]bool) bool {
-	return slices.ContainsFunc(p.logs, func(l Log) bool {
-		return l.Name == origin && signed[idOf(l.Verifier)]
-	})
-}
-
-func (p *Policy) quorumMet(signed map[keyID]bool) bool {
-	if p.quorum == none {
-		return true
-	}
-	return p.satisfied(p.quorum, signed)
-}
-
-// satisfied ends because a group's members are defined before it, and is linear
-// because a name is a member at most once.
-func (p *Policy) satisfied(name string, signed map[keyID]bool) bool {
-	c := p.components[name]
-	if c.witness != nil {
-		return signed[idOf(c.witness.Verifier)]
-	}
-	if c.group == nil {
-		return false // only in the zero Policy
-	}
-	have := 0
-	for _, m := range c.group.members {
-		if p.satisfied(m, signed) {
-			have++
-		}
-	}
-	return have >= c.group.k
-}
-
 // Quorum describes the quorum on one line, for people: "none", or for example
 // "2 of (w1, w2, any of (w3, w4))".
 func (p *Policy) Quorum() string {
@@ -198,43 +198,19 @@ func (p *Policy) describe(b *strings.Builder, name string) {
 	b.WriteString(")")
 }
 
-// threshold returns the canonical word for k.
-func (g *group) threshold() string {
-	switch g.k {
-	case len(g.members):
+func (g *group) threshold() string { return threshold(g.k, len(g.members)) }
+
+// threshold returns the canonical word for k of n.
+func threshold(k, n int) string {
+	switch k {
+	case n:
 		return "all"
 	case 1:
 		return "any"
 	}
-	return strconv.Itoa(g.k)
+	return strconv.Itoa(k)
 }
 
 func (g *group) line() string {
 	return "group " + g.name + " " + g.threshold() + " " + strings.Join(g.members, " ")
-}
-
-// String returns the policy's canonical text: logs, witnesses, groups, each in
-// their order, and the quorum; single spaces, no comments, and for a threshold
-// all where it is the number of members, any where it is 1. The zero Policy has
-// the empty text, which does not parse.
-func (p *Policy) String() string {
-	if p.quorum == "" {
-		return ""
-	}
-	var b strings.Builder
-	line := func(fields ...string) {
-		b.WriteString(strings.TrimSuffix(strings.Join(fields, " "), " "))
-		b.WriteByte('\n')
-	}
-	for _, l := range p.logs {
-		line("log", l.VKey, l.URL)
-	}
-	for _, w := range p.witnesses {
-		line("witness", w.Name, w.VKey, w.URL)
-	}
-	for _, g := range p.groups {
-		line(g.line())
-	}
-	line("quorum", p.quorum)
-	return b.String()
 }

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
 
@@ -56,12 +58,26 @@ func witnessSigner(t testing.TB, name string) note.Signer {
 	return s
 }
 
-// expand replaces L(x) by the vkey of log x and W(x) by that of witness x.
+// rebuilderKey is the fingerprint of rebuilder x.
+func rebuilderKey(x string) string { return fingerprintOf(pubOf("rebuilder " + x)) }
+
+func fingerprintOf(pub []byte) string {
+	der, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(pub))
+	if err != nil {
+		panic(err)
+	}
+	return string(leaf.SHA256(der))
+}
+
+func seedOf(x string) string { return string(leaf.SHA256([]byte(x))) }
+
+// expand replaces L(x) by the vkey of log x, W(x) by that of witness x, and K(x)
+// by the fingerprint of rebuilder x.
 func expand(text string) string {
 	for _, kind := range []struct {
 		open string
 		key  func(string) string
-	}{{"L(", logVKey}, {"W(", witnessVKey}} {
+	}{{"L(", logVKey}, {"W(", witnessVKey}, {"K(", rebuilderKey}} {
 		for {
 			before, rest, ok := strings.Cut(text, kind.open)
 			if !ok {

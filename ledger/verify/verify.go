@@ -45,7 +45,13 @@ type EntryInput struct {
 
 // Entry verifies one entry of a log.
 func Entry(in EntryInput) *EntryReport {
-	v := entry{in: in, r: newEntryReport()}
+	v := entry{in: in, r: newEntryReport(), openHead: openHead}
+	v.run()
+	v.r.decide()
+	return v.r
+}
+
+func (v *entry) run() {
 	v.proof()
 	v.logSignature()
 	v.quorum()
@@ -53,8 +59,6 @@ func Entry(in EntryInput) *EntryReport {
 	v.attestation()
 	v.keys()
 	v.signatures()
-	v.r.decide()
-	return v.r
 }
 
 // entry holds what the checks have established so far. Each field is set by the
@@ -62,15 +66,20 @@ func Entry(in EntryInput) *EntryReport {
 type entry struct {
 	in EntryInput
 	r  *EntryReport
+	// openHead may know the checkpoint already.
+	openHead func(signed []byte, pol *policy.Policy) *head
+	// unsignedToo goes on without a policy, on a checkpoint that nobody vouches
+	// for. The log's signature and the quorum stay not done.
+	unsignedToo bool
 
-	parsed     *tlogproof.Proof     // CheckProof
-	head       tlogproof.Checkpoint // CheckLogSignature
-	explained  *policy.Explanation  // CheckLogSignature
-	leaf       *leaf.Leaf           // CheckInclusion
-	text       []byte               // CheckInclusion: of leaf
-	attested   bool                 // CheckAttestation
-	haveKeys   bool                 // CheckKeys
-	publicKeys []*attest.PublicKey  // CheckKeys: exactly those of leaf
+	parsed     *tlogproof.Proof    // CheckProof
+	head       *head               // CheckLogSignature
+	leaf       *leaf.Leaf          // CheckInclusion
+	text       []byte              // CheckInclusion: of leaf
+	attested   bool                // CheckAttestation
+	haveKeys   bool                // CheckKeys
+	publicKeys []*attest.PublicKey // CheckKeys: exactly those of leaf
+	opened     *attest.Attestation // CheckSignatures
 }
 
 func (v *entry) proof() {
@@ -95,38 +104,65 @@ func (v *entry) logSignature() {
 		return
 	case v.in.Policy == nil:
 		v.r.lacking(check, "no policy is given that says which log to believe")
+		if v.unsignedToo {
+			v.head = openHead(v.parsed.Checkpoint, nil)
+		}
 		return
 	}
-	n, err := note.Open(v.parsed.Checkpoint, v.in.Policy)
+	h := v.openHead(v.parsed.Checkpoint, v.in.Policy)
+	switch {
+	case h.err != nil:
+		v.r.failed(check, "opening the checkpoint: %v", h.err)
+		return
+	case !h.explained.LogSigned:
+		v.unsigned(h)
+		return
+	}
+	v.head = h
+	v.r.Origin, v.r.CheckpointSize = h.Origin, h.N
+	v.r.ok(check, "log %s signed the checkpoint of size %d", h.explained.Origin, h.N)
+}
+
+// head is a signed checkpoint and what a policy says of it.
+type head struct {
+	tlogproof.Checkpoint
+	signed    []byte
+	sigs      []note.Signature // that verify under the policy's keys
+	explained policy.Explanation
+	err       error
+}
+
+// openHead opens a checkpoint. Without a policy, nothing of it is verified.
+func openHead(signed []byte, pol *policy.Policy) *head {
+	h := &head{signed: signed}
+	var known note.Verifiers
+	if pol != nil {
+		known = pol
+	}
+	n, err := note.Open(signed, known)
 	var unverified *note.UnverifiedNoteError
 	if errors.As(err, &unverified) {
 		n, err = unverified.Note, nil
 	}
-	var head tlogproof.Checkpoint
 	if err == nil {
-		head, err = tlogproof.ParseCheckpoint(n.Text)
+		h.Checkpoint, err = tlogproof.ParseCheckpoint(n.Text)
 	}
-	if err != nil {
-		v.r.failed(check, "opening the checkpoint: %v", err)
-		return
+	if h.err = err; err != nil || pol == nil {
+		return h
 	}
-	e := v.in.Policy.Explain(head.Origin, n.Sigs)
-	if !e.LogSigned {
-		v.unsigned(&e, n.Sigs)
-		return
-	}
-	v.head, v.explained = head, &e
-	v.r.Origin, v.r.CheckpointSize = head.Origin, head.N
-	v.r.ok(check, "log %s signed the checkpoint of size %d", e.Origin, head.N)
+	h.sigs = n.Sigs
+	h.explained = pol.Explain(h.Origin, n.Sigs)
+	return h
 }
 
 // unsigned decides what a checkpoint without its log's signature is. One that
 // names a log of the policy is refuted: that log did not sign it. One of another
 // log proves nothing either way.
-func (v *entry) unsigned(e *policy.Explanation, sigs []note.Signature) {
+func (v *entry) unsigned(h *head) {
 	const check = CheckLogSignature
+	e := &h.explained
 	for _, l := range v.in.Policy.Logs() {
-		for _, s := range sigs {
+		for _, s := range h.sigs {
 			if by, _ := v.in.Policy.Verifier(s.Name, s.Hash); by == l.Verifier {
 				v.r.failed(check, "log %s signed the checkpoint, but it says that it is of %s", l.Name, e.Origin)
 				return
@@ -142,18 +178,16 @@ func (v *entry) unsigned(e *policy.Explanation, sigs []note.Signature) {
 
 func (v *entry) quorum() {
 	const check = CheckQuorum
-	if v.explained == nil {
+	if v.head == nil || v.in.Policy == nil {
 		v.r.notDone(check, CheckLogSignature)
 		return
 	}
 	w := &v.r.Witnesses
-	w.Cosigned, w.Total = v.explained.Witnesses()
-	w.Quorum = v.in.Policy.Quorum()
-	w.Satisfied = v.explained.QuorumMet
+	*w = v.head.witnesses(v.in.Policy)
 	switch {
 	case !w.Satisfied:
 		// The log's signature is good, so what is missing is the quorum's.
-		v.r.lacking(check, "the witness quorum is not met: %s", strings.Join(v.explained.Missing, "; "))
+		v.r.lacking(check, "the witness quorum is not met: %s", strings.Join(v.head.explained.Missing, "; "))
 	case w.Total == 0:
 		v.r.ok(check, "the policy asks for no witnesses")
 	default:
@@ -161,9 +195,15 @@ func (v *entry) quorum() {
 	}
 }
 
+func (h *head) witnesses(pol *policy.Policy) Witnesses {
+	w := Witnesses{Satisfied: h.explained.QuorumMet, Quorum: pol.Quorum()}
+	w.Cosigned, w.Total = h.explained.Witnesses()
+	return w
+}
+
 func (v *entry) inclusion() {
 	const check = CheckInclusion
-	if v.explained == nil {
+	if v.head == nil {
 		v.r.notDone(check, CheckLogSignature)
 		return
 	}
@@ -285,6 +325,7 @@ func (v *entry) signatures() {
 	case !bytes.Equal(a.Text, v.text):
 		v.r.failed(check, "the entry's leaf is not the one that the attestation yields")
 	default:
+		v.opened = a
 		v.r.setClaim(a)
 		v.r.ok(check, "every signature verifies, and the attestation yields the entry's leaf")
 	}

@@ -25,6 +25,7 @@ const (
 	LedgerUnreachable reason.Reason = "LEDGER_UNREACHABLE"
 	Interrupted       reason.Reason = "INTERRUPTED"
 	LogMisbehaved     reason.Reason = "LOG_MISBEHAVED"
+	LedgerBehind      reason.Reason = "LEDGER_BEHIND"
 
 	// Of cairn-builder alone.
 	TreeInvalid       reason.Reason = "TREE_INVALID"
@@ -62,6 +63,9 @@ func LocalReasons() []reason.Row {
 		{Reason: LogMisbehaved, Exit: reason.ExitMisbehave,
 			Meaning: "The ledger's answer contradicts itself, what was asked, an earlier checkpoint or the policy.",
 			Advice:  "Check that the policy is for this log; if it is, keep the answer as evidence and tell the log's witnesses."},
+		{Reason: LedgerBehind, Exit: reason.ExitUnproven,
+			Meaning: "The ledger or mirror is behind a checkpoint that was seen before, and does not show that the two agree.",
+			Advice:  "Ask one that is up to date, or this one once it has caught up."},
 		{Reason: TreeInvalid, Exit: reason.ExitUsage,
 			Meaning: "The package tree is not one, or a file of it says something that is not understood.",
 			Advice:  "Name a tree with --tree DIR, and mend the file and line that the message names."},

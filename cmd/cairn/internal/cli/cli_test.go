@@ -45,7 +45,7 @@ func newWorldOf(t *testing.T, origin string) *world {
 	w := &world{t: t, dir: t.TempDir(), log: l}
 	w.write("policy", "log "+l.VKey()+"\nquorum none\n")
 	w.write("hello.deb", "hello\n")
-	w.env = map[string]string{"CAIRN_LEDGER": srv.URL, "CAIRN_POLICY": w.path("policy")}
+	w.env = map[string]string{"CAIRN_LEDGER": srv.URL, "CAIRN_POLICY": w.path("policy"), "XDG_STATE_HOME": w.path("state")}
 	signer, private, err := attest.GenerateEd25519()
 	if err != nil {
 		t.Fatal(err)

@@ -215,7 +215,7 @@ func (o *online) pages(ctx context.Context, v *listAnswer, limit int, found func
 		if err != nil {
 			return err
 		}
-		c, err := o.checkpoint(resp.GetCheckpoint())
+		c, err := o.checkpoint(ctx, resp.GetCheckpoint())
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 type online struct {
 	*client.Client
 	policy torchwood.Policy // nil without one
+	memory *memory          // nil if nothing is remembered
 	origin string           // of the first checkpoint
 	size   int64            // the smallest that claims are complete up to
 }
@@ -37,6 +38,9 @@ func (a *app) connect() (*online, error) {
 			return nil, err
 		}
 		o.policy = p
+		if o.memory = a.remember(p.Logs()); o.memory == nil {
+			a.Note("the log is not held to what it showed before: set XDG_STATE_HOME or HOME")
+		}
 	}
 	if o.policy == nil {
 		a.Note("the log's signature is not checked: give --policy FILE, or set CAIRN_POLICY")
@@ -78,13 +82,14 @@ func (a *app) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// checkpoint holds the checkpoint of an answer to the policy.
-func (o *online) checkpoint(signed string) (torchwood.Checkpoint, error) {
+// checkpoint holds the checkpoint of an answer to the policy, and to what is
+// remembered.
+func (o *online) checkpoint(ctx context.Context, signed string) (torchwood.Checkpoint, error) {
 	c, err := client.VerifyCheckpoint(signed, o.policy)
 	if err != nil {
 		return c, err
 	}
-	return c, o.sameLog(c)
+	return c, o.hold(ctx, signed, c)
 }
 
 // sameLog checks that all answers are of one log.
@@ -104,7 +109,7 @@ func (o *online) latest(ctx context.Context) (string, torchwood.Checkpoint, erro
 	if err != nil {
 		return "", torchwood.Checkpoint{}, err
 	}
-	c, err := o.checkpoint(resp.GetCheckpoint())
+	c, err := o.checkpoint(ctx, resp.GetCheckpoint())
 	return resp.GetCheckpoint(), c, err
 }
 
@@ -136,7 +141,7 @@ func (o *online) entry(ctx context.Context, index int64) (*proven, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.sameLog(c); err != nil {
+	if err := o.hold(ctx, resp.GetCheckpoint(), c); err != nil {
 		return nil, err
 	}
 	l, err := leaf.Parse([]byte(resp.GetEntry().GetLeaf()))
@@ -162,7 +167,7 @@ func (o *online) attestation(ctx context.Context, envelope leaf.Digest) (*held, 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := o.checkpoint(resp.GetCheckpoint()); err != nil {
+	if _, err := o.checkpoint(ctx, resp.GetCheckpoint()); err != nil {
 		return nil, err
 	}
 	att, err := client.VerifyAttestation(resp)

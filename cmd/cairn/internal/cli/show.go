@@ -205,7 +205,7 @@ func (o *online) findKey(ctx context.Context, fp leaf.Fingerprint) (*showAnswer,
 	if err != nil {
 		return nil, err
 	}
-	c, err := o.checkpoint(resp.GetCheckpoint())
+	c, err := o.checkpoint(ctx, resp.GetCheckpoint())
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (o *online) findArtifact(ctx context.Context, d leaf.Digest) (*showAnswer, 
 	if err != nil {
 		return nil, err
 	}
-	c, err := o.checkpoint(resp.GetCheckpoint())
+	c, err := o.checkpoint(ctx, resp.GetCheckpoint())
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func (o *online) submit(ctx context.Context, raw []byte, wait, proof string) (*s
 	if err != nil {
 		return nil, err
 	}
-	if err := o.sameLog(s.Checkpoint); err != nil {
+	if err := o.hold(ctx, s.Answer.GetCheckpoint(), s.Checkpoint); err != nil {
 		return nil, err
 	}
 	e := newSubmitted(s.Answer)

@@ -9,7 +9,6 @@ import (
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/leaf"
-	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/verify"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -95,7 +94,7 @@ func (a *app) trace(ctx context.Context, f *traceFlags, arg string) error {
 		return err
 	}
 	v := traceAnswer{Schema: "cairn/trace/v1", Artifact: digest, Quorum: f.quorum, SignatureChecked: o.policy != nil}
-	v.Ancestry, err = verify.Trace(ctx, digest, rules, func(ctx context.Context, d leaf.Digest) ([]verify.Claim, error) {
+	r, err := verify.Trace(ctx, digest, rules, func(ctx context.Context, d leaf.Digest) ([]verify.Traced, error) {
 		claims, err := o.claims(ctx, &cairnv1.ListAttestationsRequest{Digest: string(d)})
 		if err != nil {
 			return nil, err
@@ -106,22 +105,19 @@ func (a *app) trace(ctx context.Context, f *traceFlags, arg string) error {
 	if err != nil {
 		return err
 	}
-	v.Verdict = v.Ancestry.Verdict
+	v.Verdict, v.Ancestry = r.Verdict, r.Ancestry
 	if len(f.seeds) == 0 {
 		a.Note("every seed that claims name is accepted: give --seed DIGEST to name yours")
 	}
 	a.Answer(v, func(p term.Printer) { v.text(p, f.ascii) })
-	switch v.Verdict {
-	case verify.VerdictReproduced:
-		return nil
-	case verify.VerdictDiffers, verify.VerdictFailed:
-		return &cmdline.Silent{Exit: reason.ExitNo}
+	if code := r.Exit(); code != 0 {
+		return &cmdline.Silent{Exit: code}
 	}
-	return &cmdline.Silent{Exit: reason.ExitUnproven}
+	return nil
 }
 
 // claims returns the verified claims for a query, as a trace takes them.
-func (o *online) claims(ctx context.Context, q *cairnv1.ListAttestationsRequest) ([]verify.Claim, error) {
+func (o *online) claims(ctx context.Context, q *cairnv1.ListAttestationsRequest) ([]verify.Traced, error) {
 	found, err := o.Claims(ctx, q, o.policy)
 	if err != nil {
 		return nil, err
@@ -132,10 +128,10 @@ func (o *online) claims(ctx context.Context, q *cairnv1.ListAttestationsRequest)
 	if o.size == 0 || found.Size < o.size {
 		o.size = found.Size
 	}
-	claims := make([]verify.Claim, len(found.Logged))
+	claims := make([]verify.Traced, len(found.Logged))
 	for i := range found.Logged {
 		l := &found.Logged[i]
-		claims[i] = verify.Claim{Entry: entryID(found.Origin, l.Index), Claim: l.Claim, Operators: l.Operators}
+		claims[i] = verify.Traced{Index: l.Index, Entry: entryID(found.Origin, l.Index), Attestation: l.Attestation, Operators: l.Operators}
 	}
 	return claims, nil
 }
@@ -169,10 +165,11 @@ func (a *app) latestBuild(ctx context.Context, o *online, purl string) (leaf.Dig
 	}
 	for i := len(claims) - 1; i >= 0; i-- {
 		c := &claims[i]
-		if c.Claim.Claim != leaf.ClaimBuild || len(c.Claim.Subjects) == 0 {
+		claim := &c.Attestation.Claim
+		if claim.Claim != leaf.ClaimBuild || len(claim.Subjects) == 0 {
 			continue
 		}
-		if strong := c.Claim.Subjects[0].Strong(); len(strong) > 0 {
+		if strong := claim.Subjects[0].Strong(); len(strong) > 0 {
 			a.Note("%s is %s, by entry %s", purl, strong[0], c.Entry)
 			return strong[0], nil
 		}
@@ -209,13 +206,17 @@ func (d *drawing) node(n *verify.Node, lead, below string) {
 	}
 	d.p.Printf("%s%s %s%s %s", lead, paintVerdict(d.p, state), role, n.Name, d.p.Paint(term.Dim, string(n.Digest)))
 	if len(n.Operators) > 0 {
-		d.p.Printf(" by %s in %s", join(n.Operators), join(n.Entries))
+		var names, entries []string
+		for _, o := range n.Operators {
+			names, entries = append(names, o.Operator), append(entries, o.Entries...)
+		}
+		d.p.Printf(" by %s in %s", join(names), join(entries))
 	}
 	if n.Seen {
 		d.p.Printf(" (as above)")
 	}
 	d.p.Printf("\n")
-	if !n.Good() && !n.Seen {
+	if !n.Accepted && !n.Seen {
 		for _, why := range n.Reasons {
 			d.p.Printf("%s%s%s\n", below, d.none, why)
 		}

@@ -1,0 +1,361 @@
+package verify
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/bundle"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+// Claim is a logged claim that was verified.
+type Claim struct {
+	Index    int64
+	Entry    string // origin#index
+	Envelope leaf.Digest
+	Claim    attest.Claim
+	Keys     []leaf.Fingerprint // that signed, sorted
+}
+
+// Evidence is claims that were verified against a log that a policy believes. It
+// does not change, and its methods may be called concurrently. The zero Evidence
+// holds nothing.
+type Evidence struct {
+	policy    *policy.Policy // nil if nobody's signature was asked for
+	at        time.Time
+	log       LogState
+	witnesses Witnesses
+
+	claims    []Claim               // ascending by index, each payload and keys once
+	bySubject map[leaf.Digest][]int // of claims
+	byOutput  map[leaf.Digest][]int
+	enrolled  map[leaf.Fingerprint]enrolment
+}
+
+// enrolment is the entry that brought a key into the log.
+type enrolment struct {
+	operator string
+	index    int64
+}
+
+// Log returns the newest checkpoint of the evidence.
+func (ev *Evidence) Log() LogState { return ev.log }
+
+// Claims returns all claims, in log order.
+func (ev *Evidence) Claims() []Claim { return slices.Clone(ev.claims) }
+
+// About returns the claims that have an artifact as subject or as output, in log
+// order.
+func (ev *Evidence) About(d leaf.Digest) []Claim {
+	var list []Claim
+	for _, i := range sortedUniqueInts(append(slices.Clone(ev.bySubject[d]), ev.byOutput[d]...)) {
+		list = append(list, ev.claims[i])
+	}
+	return list
+}
+
+// Operator returns whom the enrolment of a key names, if the evidence has it.
+func (ev *Evidence) Operator(key leaf.Fingerprint) (string, bool) {
+	e, ok := ev.enrolled[key]
+	return e.operator, ok
+}
+
+func sortedUniqueInts(list []int) []int {
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// OpenError says which entry of a bundle is wrong, or what it lacks.
+type OpenError struct {
+	Entry string // origin#index, or "entry <index>" while the origin is not known
+	// Outcome is Refuted if the entry is wrong, and Unproven if evidence is
+	// lacking, such as the cosignatures of enough witnesses.
+	Outcome Outcome
+	Reasons []string
+	// Fork is set if the log misbehaved: it is two signed checkpoints that the
+	// policy believes and that contradict each other.
+	Fork [][]byte
+}
+
+func (e *OpenError) Error() string { return e.Entry + ": " + strings.Join(e.Reasons, "; ") }
+
+// Exit returns the exit code for the error.
+func (e *OpenError) Exit() int {
+	switch {
+	case e.Fork != nil:
+		return reason.ExitMisbehave
+	case e.Outcome == Refuted:
+		return reason.ExitNo
+	}
+	return reason.ExitUnproven
+}
+
+// Open verifies every entry of a bundle as Entry does, with the cosignatures'
+// age judged at a time. All must be of one log. Its errors are *OpenError and say
+// which entry is wrong; of a bundle with one wrong entry, nothing is believed.
+//
+// With no policy, nobody's signature of the checkpoints is asked for: such
+// evidence answers only to Rules, and the report says so.
+func Open(b *bundle.Bundle, pol *policy.Policy, at time.Time) (*Evidence, error) {
+	if b == nil {
+		return nil, &OpenError{Entry: "bundle", Reasons: []string{"there is none"}}
+	}
+	o := &opening{policy: pol, heads: make(map[string]*onceHead)}
+	entries, err := o.verify(b.Entries)
+	if err != nil {
+		return nil, err
+	}
+	ev := &Evidence{
+		policy: pol, at: at,
+		bySubject: make(map[leaf.Digest][]int), byOutput: make(map[leaf.Digest][]int),
+		enrolled: make(map[leaf.Fingerprint]enrolment),
+	}
+	if err := ev.takeHeads(entries); err != nil {
+		return nil, err
+	}
+	if err := ev.takeKeys(entries); err != nil {
+		return nil, err
+	}
+	ev.takeClaims(entries)
+	return ev, nil
+}
+
+// opening is the work of Open.
+type opening struct {
+	policy *policy.Policy
+
+	mu    sync.Mutex
+	heads map[string]*onceHead // by the checkpoint's bytes
+}
+
+type onceHead struct {
+	once sync.Once
+	head *head
+}
+
+// openHead verifies a checkpoint that many proofs share once.
+func (o *opening) openHead(signed []byte, pol *policy.Policy) *head {
+	o.mu.Lock()
+	h := o.heads[string(signed)]
+	if h == nil {
+		h = new(onceHead)
+		o.heads[string(signed)] = h
+	}
+	o.mu.Unlock()
+	h.once.Do(func() { h.head = openHead(signed, pol) })
+	return h.head
+}
+
+// verified is an entry whose checks are all ok.
+type verified struct {
+	index int64
+	id    string
+	head  *head
+	*attest.Attestation
+}
+
+// verify verifies entries on all cores, and returns the error of the first that
+// is wrong.
+func (o *opening) verify(entries []bundle.Entry) ([]verified, error) {
+	done := make([]verified, len(entries))
+	errs := make([]*OpenError, len(entries))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(entries)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
+				done[i], errs[i] = o.entry(&entries[i])
+			}
+		})
+	}
+	workers.Wait()
+	for i := range entries {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if i > 0 && entries[i].Index <= entries[i-1].Index {
+			return nil, refuted(done[i].id, "it follows entry %d: entries must ascend", entries[i-1].Index)
+		}
+	}
+	return done, nil
+}
+
+// entry verifies one entry.
+func (o *opening) entry(e *bundle.Entry) (verified, *OpenError) {
+	v := &entry{
+		in: EntryInput{Attestation: e.Attestation, Proof: e.Proof, Policy: o.policy},
+		r:  newEntryReport(), openHead: o.openHead, unsignedToo: o.policy == nil,
+	}
+	if v.in.Attestation == nil {
+		v.in.Attestation = []byte{} // it was not left out, it is empty
+	}
+	v.run()
+	v.r.decide()
+	id := fmt.Sprintf("entry %d", e.Index)
+	if v.head != nil {
+		id = fmt.Sprintf("%s#%d", v.head.Origin, e.Index)
+	}
+	if !v.believable() {
+		return verified{}, &OpenError{Entry: id, Outcome: v.r.Outcome, Reasons: v.r.Reasons}
+	}
+	if v.parsed.Index != e.Index {
+		return verified{}, refuted(id, "the proof is of entry %d", v.parsed.Index)
+	}
+	return verified{index: e.Index, id: id, head: v.head, Attestation: v.opened}, nil
+}
+
+// believable reports whether every check is ok. Without a policy there is nobody
+// whose signature could be asked for, and the other checks decide.
+func (v *entry) believable() bool {
+	if v.in.Policy != nil {
+		return v.r.Outcome == Proven
+	}
+	rest := 0
+	for _, c := range v.r.Checks {
+		if c.Status == OK && c.Name != CheckLogSignature && c.Name != CheckQuorum {
+			rest++
+		}
+	}
+	return rest == len(entryChecks)-2 && v.r.Outcome != Refuted
+}
+
+func refuted(entry, format string, args ...any) *OpenError {
+	return &OpenError{Entry: entry, Outcome: Refuted, Reasons: []string{fmt.Sprintf(format, args...)}}
+}
+
+// takeHeads checks that all entries are of one log, and that its checkpoints do
+// not contradict each other where that can be seen.
+func (ev *Evidence) takeHeads(entries []verified) error {
+	bySize := make(map[int64]*head)
+	var newest *head
+	for i := range entries {
+		h := entries[i].head
+		if newest != nil && h.Origin != newest.Origin {
+			return refuted(entries[i].id, "it is of another log than %s: a bundle has entries of one", entries[0].id)
+		}
+		other := bySize[h.N]
+		if other == nil {
+			bySize[h.N] = h
+		} else if other.Hash != h.Hash {
+			err := refuted(entries[i].id, "its checkpoint of size %d contradicts another of the same size", h.N)
+			if ev.policy != nil {
+				err.Fork = [][]byte{other.signed, h.signed}
+			}
+			return err
+		}
+		if newest == nil || h.N > newest.N {
+			newest = h
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	ev.log = LogState{Origin: newest.Origin, Size: newest.N, SignatureChecked: ev.policy != nil}
+	if ev.policy != nil {
+		ev.log.Time = newest.time(ev.policy)
+		ev.witnesses = newest.witnesses(ev.policy)
+	}
+	return nil
+}
+
+// time returns when the last of the policy's witnesses cosigned the checkpoint.
+func (h *head) time(pol *policy.Policy) *time.Time {
+	var last *time.Time
+	for _, w := range pol.Witnesses() {
+		for _, s := range h.sigs {
+			if s.Name != w.Verifier.Name() || s.Hash != w.Verifier.KeyHash() {
+				continue
+			}
+			if t, err := cosignedAt(s); err == nil && (last == nil || t.After(*last)) {
+				last = &t
+			}
+		}
+	}
+	return last
+}
+
+// cosignedAt returns the time that a cosignature, which verified, states: after
+// the key's hash, 8 bytes big-endian, seconds since 1970.
+func cosignedAt(s note.Signature) (time.Time, error) {
+	b, err := base64.StdEncoding.DecodeString(s.Base64)
+	if err != nil || len(b) < 12 {
+		return time.Time{}, errors.New("malformed cosignature")
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(b[4:12])), 0).UTC(), nil
+}
+
+// takeKeys takes the enrolments, of which the first of a key counts, and checks
+// that no key signed before it was enrolled or after it was revoked.
+func (ev *Evidence) takeKeys(entries []verified) error {
+	revoked := make(map[leaf.Fingerprint]*verified)
+	for i := range entries {
+		e := &entries[i]
+		for _, k := range e.Keys {
+			if r := revoked[k.Fingerprint]; r != nil {
+				return refuted(e.id, "entry %s revoked key %s before", r.id, k.Fingerprint)
+			}
+		}
+		if e.Revocation != nil {
+			revoked[e.Revocation.Key] = e
+		}
+		if e.Enrolment == nil {
+			continue
+		}
+		fp := e.Enrolment.Key.Fingerprint
+		if _, ok := ev.enrolled[fp]; !ok {
+			ev.enrolled[fp] = enrolment{e.Enrolment.Operator, e.index}
+		}
+	}
+	for i := range entries {
+		for _, k := range entries[i].Keys {
+			if x, ok := ev.enrolled[k.Fingerprint]; ok && x.index > entries[i].index {
+				return refuted(entries[i].id, "key %s signed it, which was enrolled later, in entry %d", k.Fingerprint, x.index)
+			}
+		}
+	}
+	return nil
+}
+
+// takeClaims takes the attestations. Who logs one again says nothing new.
+func (ev *Evidence) takeClaims(entries []verified) {
+	known := make(map[string]bool)
+	for i := range entries {
+		e := &entries[i]
+		if e.Leaf.Kind != leaf.KindAttestation {
+			continue
+		}
+		identity := string(e.Leaf.Payload)
+		for _, k := range e.Leaf.Keys {
+			identity += " " + string(k)
+		}
+		if known[identity] {
+			continue
+		}
+		known[identity] = true
+		ev.add(Claim{Index: e.index, Entry: e.id, Envelope: e.Leaf.Envelope, Claim: e.Claim, Keys: e.Leaf.Keys}, e.Leaf)
+	}
+}
+
+func (ev *Evidence) add(c Claim, l *leaf.Leaf) {
+	n := len(ev.claims)
+	ev.claims = append(ev.claims, c)
+	for _, d := range l.Subjects {
+		ev.bySubject[d] = append(ev.bySubject[d], n)
+	}
+	for _, d := range l.Outputs {
+		ev.byOutput[d] = append(ev.byOutput[d], n)
+	}
+}
