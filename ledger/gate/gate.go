@@ -65,7 +65,7 @@ func (d *Decision) Exit() int {
 	switch {
 	case d.Accepted:
 		return reason.ExitYes
-	case d.Report != nil && (d.Report.Verdict == verify.VerdictDiffers || d.Report.Verdict == verify.VerdictFailed):
+	case d.Report != nil && d.Report.Exit() == reason.ExitNo:
 		return reason.ExitNo
 	}
 	for _, i := range d.Instances {
@@ -177,7 +177,7 @@ func (d *Decision) Remarks() []string {
 		remarks = append(remarks, d.Unread)
 	}
 	for _, each := range append([]*Decision{d}, d.Instances...) {
-		if r := each.Report; r != nil && each.Accepted {
+		if r := each.Report; r != nil && r.Accepted {
 			remarks = append(remarks, remarksOn(each.Image, r)...)
 		}
 	}
@@ -186,11 +186,15 @@ func (d *Decision) Remarks() []string {
 
 func remarksOn(img Image, r *verify.Report) []string {
 	var remarks []string
-	if r.Accepted && r.Verdict != verify.VerdictReproduced {
-		remarks = append(remarks, fmt.Sprintf("%s is %s, and accepted by an exception of the policy", img, r.Verdict))
+	if r.Verdict != verify.VerdictReproduced {
+		why := "by an exception of the policy"
+		if r.Exception != nil {
+			why = r.Exception.String()
+		}
+		remarks = append(remarks, fmt.Sprintf("%s is %s, and accepted: %s", img, r.Verdict, why))
 	}
-	if r.Ancestry != nil && len(r.Ancestry.Dissent) > 0 {
-		remarks = append(remarks, fmt.Sprintf("%s is accepted in spite of dissent: %v", img, r.Ancestry.Dissent))
+	for _, d := range r.Dissent {
+		remarks = append(remarks, fmt.Sprintf("%s is accepted in spite of %s, which says %s in entry %s", img, d.Operator, d.Result, d.Entry))
 	}
 	return remarks
 }

@@ -141,11 +141,11 @@ func TestRemarks(t *testing.T) {
 	if err != nil || !d.Accepted {
 		t.Fatal(d, err)
 	}
-	if got := d.Remarks(); len(got) != 1 || !strings.Contains(got[0], "is unproven, and accepted by an exception") {
+	if got := d.Remarks(); len(got) != 1 || !strings.Contains(got[0], "is unproven, and accepted: by an exception") {
 		t.Errorf("remarks %q", got)
 	}
-	d.Report = &verify.Report{Verdict: verify.VerdictReproduced, Accepted: true, Ancestry: &verify.Node{Dissent: []string{"log#7"}}}
-	if got := d.Remarks(); len(got) != 2 || !strings.Contains(got[0], "in spite of dissent: [log#7]") {
+	d.Report = &verify.Report{Verdict: verify.VerdictReproduced, Accepted: true, Dissent: []verify.Dissent{{Operator: "https://eve.example", Result: leaf.Different, Entry: "log#7"}}}
+	if got := d.Remarks(); len(got) != 2 || !strings.Contains(got[0], "in spite of https://eve.example, which says DIFFERENT in entry log#7") {
 		t.Errorf("remarks %q", got)
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/gate"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/verify"
 )
 
 // signaturesAnswer is the JSON of cairn export signatures.
@@ -153,8 +155,7 @@ func (e *signatureExport) export(ctx context.Context, img gate.Image) ([]signedI
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		p := cmdline.Classify(err)
-		s := signedImage{Image: img.String(), Reasons: []string{}, Remarks: []string{}, Error: err.Error(), exit: cmdline.Lookup(p.Reason).Exit}
+		s := signedImage{Image: img.String(), Reasons: []string{}, Remarks: []string{}, Error: err.Error(), exit: exitOf(err)}
 		if s.Removed, err = e.store.Remove(img, time.Now()); err != nil {
 			return nil, cmdline.Unwritable("removing a signature", err)
 		}
@@ -192,6 +193,15 @@ func (e *signatureExport) settle(d *gate.Decision) (signedImage, error) {
 		return s, err
 	}
 	return s, e.store.Put(d.Image, signature, now)
+}
+
+// exitOf returns the exit code for what kept a decision from being made.
+func exitOf(err error) int {
+	var wrong *verify.OpenError
+	if errors.As(err, &wrong) {
+		return wrong.Exit()
+	}
+	return cmdline.Lookup(cmdline.Classify(err).Reason).Exit
 }
 
 // graver returns the exit code that weighs more: what a log did wrong, then a

@@ -23,7 +23,10 @@ func (a *app) decider() (gate.Decider, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.client("")
+	if len(pol.Rebuilders()) == 0 {
+		return nil, cmdline.Usagef("add rebuilder and rebuild-quorum lines to it", "the policy %s names no rebuilder, so that nothing would be accepted", a.policy)
+	}
+	c, err := a.connect()
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +36,9 @@ func (a *app) decider() (gate.Decider, error) {
 			return nil, err
 		}
 		names := []string{purl}
-		b, err := c.Collect(ctx, img.Digest, names, pol, client.CollectOptions{})
+		// Decisions are made at the same time: each has a session of its own.
+		o := &online{Client: c.Client, policy: pol, memory: a.remember(pol.Logs())}
+		b, err := o.Collect(ctx, img.Digest, names, pol, client.CollectOptions{})
 		if err != nil {
 			return nil, err
 		}
