@@ -139,7 +139,7 @@ func (c *Counts) text() string {
 		n    int
 		what string
 	}{
-		{c.Excepted, "excepted"}, {c.Differs, "differ"}, {c.Failed, "failed"}, {c.Unproven, "unproven"}, {c.Untried, "untried"},
+		{c.Unstated, "from what nobody states"}, {c.Excepted, "excepted"}, {c.Differs, "differ"}, {c.Failed, "failed"}, {c.Unproven, "unproven"}, {c.Untried, "untried"},
 		{c.Sources, "pinned sources"}, {c.Seeds, "seeds"}, {c.Refused, "refused materials"},
 	} {
 		if part.n > 0 {
