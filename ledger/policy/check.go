@@ -141,7 +141,7 @@ func (p *Policy) satisfied(name string, s *signers) bool {
 }
 
 // witnessed returns the latest time such that the cosignatures from then on are
-// enough for a name; zero if there is none.
+// enough for a name; zero if there is none, as for a name that is not satisfied.
 func (p *Policy) witnessed(name string, s *signers) time.Time {
 	c := p.components[name]
 	if c.witness != nil && s.cosigned(c.witness) {

@@ -60,6 +60,7 @@ type inquiry struct {
 	now    time.Time      // when it was asked
 	at     time.Time      // as of when it is judged
 	names  []string       // of --name
+	listed bool           // of many artifacts: what plain files are needs no saying
 
 	bundle *bundle.Bundle // nil online
 	file   string         // of the bundle
@@ -240,7 +241,9 @@ func (q *inquiry) targetOf(ctx context.Context, n name, arg string) (*target, er
 		if f.kind != artifactFile {
 			return nil, cmdline.Usagef("`cairn show` takes it; to judge the file as an artifact, give its sha256:<hex>", "%s is %s", n.path, f.kind)
 		}
-		q.a.Note("%s is the file %s", n.path, f.sha256Digest())
+		if !q.listed {
+			q.a.Note("%s is the file %s", n.path, f.sha256Digest())
+		}
 		return &target{digest: f.sha256Digest()}, nil
 	case byPurl:
 		d, err := purlDigest(n.purl)

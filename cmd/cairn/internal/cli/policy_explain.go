@@ -231,7 +231,7 @@ func (v *explainAnswer) text(p term.Printer, ascii bool) {
 		p.Printf("    %s seed %s: %s\n", glyph(s.Line), s.Digest, what)
 	}
 	for _, e := range v.Exceptions {
-		p.Printf("    %s except %s until %s: %s\n", g.exceptionGlyph(e.Holds), e.Glob, e.Until.Format(time.DateOnly), e.state())
+		p.Printf("    %s except %s until %s: %s\n", g.exceptionGlyph(e.Holds), e.Glob, e.Until.Add(-1).Format(time.DateOnly), e.state()) // as the line has it: that day too
 	}
 	for _, why := range v.Reasons {
 		p.Printf("    why: %s\n", why)

@@ -120,11 +120,14 @@ func (a *app) status(ctx context.Context, arg string, filter []string, f *inquir
 	return v.exit()
 }
 
+// onStdin is what a list without a name is called.
+const onStdin = "on stdin"
+
 // listOf reads the list that an argument names, or returns nil if it names an
 // artifact.
 func (a *app) listOf(arg string) ([]listedArtifact, error) {
 	if arg == "-" {
-		return parseList(a.In, "on stdin")
+		return parseList(a.In, onStdin)
 	}
 	n, _, err := settled(arg)
 	if err != nil || n.kind != byFile {
@@ -169,6 +172,10 @@ func (v *statusAnswer) image(ctx context.Context, q *inquiry, arg string) error 
 
 // list fills in the artifacts of a list.
 func (v *statusAnswer) list(ctx context.Context, q *inquiry, from string, list []listedArtifact) error {
+	if from == "-" {
+		from = onStdin
+	}
+	q.listed = true
 	targets := make([]*target, len(list))
 	for i, l := range list {
 		t, err := q.target(ctx, l.arg)

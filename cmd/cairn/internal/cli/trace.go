@@ -120,7 +120,7 @@ func (a *app) trace(ctx context.Context, f *traceFlags, own bool, arg string) er
 		d.draw(r.Ancestry)
 		d.foot(r, q.rules)
 	})
-	return exitOf(r)
+	return endWith(r)
 }
 
 // foot says what the tree comes to, and by what.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +72,7 @@ func (a *app) verify(ctx context.Context, args []string, f *verifyFlags) error {
 		for _, wrong := range []struct {
 			given bool
 			flag  string
-		}{{f.bundle != "", "--bundle"}, {f.vsa != "", "--vsa"}, {f.at != "", "--at"}, {len(f.names) > 0, "--name"}} {
+		}{{f.bundle != "", "--bundle"}, {f.vsa != "", "--vsa"}, {len(f.names) > 0, "--name"}} {
 			if wrong.given {
 				return cmdline.Usagef("leave one of them out", "--proof is about one attestation, and %s about an artifact", wrong.flag)
 			}
@@ -94,7 +95,7 @@ func (a *app) verify(ctx context.Context, args []string, f *verifyFlags) error {
 
 // verifyProof decides about one entry by a proof file.
 func (a *app) verifyProof(args []string, f *verifyFlags) error {
-	in, err := a.entryInput()
+	in, err := a.entryInput(f)
 	if err != nil {
 		return err
 	}
@@ -116,12 +117,19 @@ func (a *app) verifyProof(args []string, f *verifyFlags) error {
 	return a.answerEntry(in)
 }
 
-func (a *app) entryInput() (*verify.EntryInput, error) {
+func (a *app) entryInput(f *verifyFlags) (*verify.EntryInput, error) {
 	if a.policy == "" {
 		return nil, cmdline.Usagef("give --policy FILE, or set CAIRN_POLICY; the least is `log VKEY` and `quorum none`", "no policy says which log to believe")
 	}
-	p, err := cmdline.ReadPolicy(a.policy)
-	return &verify.EntryInput{Policy: p}, err
+	in := &verify.EntryInput{At: time.Now()}
+	var err error
+	if f.at != "" {
+		if in.At, err = parseTime(f.at); err != nil {
+			return nil, err
+		}
+	}
+	in.Policy, err = cmdline.ReadPolicy(a.policy)
+	return in, err
 }
 
 func (a *app) answerEntry(in *verify.EntryInput) error {
@@ -143,12 +151,12 @@ func (a *app) verifyAttestation(ctx context.Context, path string, file *file, f 
 	for _, wrong := range []struct {
 		given bool
 		flag  string
-	}{{f.vsa != "", "--vsa"}, {f.at != "", "--at"}, {len(f.names) > 0, "--name"}} {
+	}{{f.vsa != "", "--vsa"}, {len(f.names) > 0, "--name"}} {
 		if wrong.given {
 			return cmdline.Usagef("leave it out, or give the artifact's digest", "%s is an attestation, and %s is about artifacts", path, wrong.flag)
 		}
 	}
-	in, err := a.entryInput()
+	in, err := a.entryInput(f)
 	if err != nil {
 		return err
 	}

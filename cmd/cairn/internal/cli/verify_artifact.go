@@ -34,7 +34,7 @@ func (a *app) verifyArtifact(ctx context.Context, arg string, f *verifyFlags) er
 		}
 	}
 	a.answerReport(r)
-	return exitOf(r)
+	return endWith(r)
 }
 
 // answerReport prints a report; of it with -q, as text, only the verdict.
@@ -50,8 +50,8 @@ func (a *app) answerReport(r *verify.Report) {
 	}
 }
 
-// exitOf ends the run with the code of the verdict.
-func exitOf(r *verify.Report) error {
+// endWith ends the run with the code of the verdict.
+func endWith(r *verify.Report) error {
 	if code := r.Exit(); code != 0 {
 		return &cmdline.Silent{Exit: code}
 	}
