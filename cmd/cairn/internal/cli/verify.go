@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,7 @@ func (a *app) verify(args []string, proof string, keys []string) error {
 	case a.policy == "":
 		return cmdline.Usagef("give --policy FILE, or set CAIRN_POLICY; the least is `log VKEY` and `quorum none`", "no policy says which log to believe")
 	}
-	var in verify.EntryInput
+	in := verify.EntryInput{At: time.Now()}
 	var err error
 	if in.Policy, err = cmdline.ReadPolicy(a.policy); err != nil {
 		return err
