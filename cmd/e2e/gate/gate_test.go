@@ -111,7 +111,7 @@ func TestSkopeoTakesExportedSignatures(t *testing.T) {
 	if signed, code = w.signatures(t, exported, index); code != 0 || !signed[index] {
 		t.Errorf("exit code %d, accepted %v", code, signed)
 	}
-	if ok, stderr := copied(index, "--all"); !ok {
+	if ok, stderr := copied(index, "--all", "--remove-signatures"); !ok {
 		t.Errorf("all manifests of an index:\n%s", stderr)
 	}
 	// Another's image under the name of the accepted one has another digest, and
