@@ -185,7 +185,7 @@ func (p *Policy) Rebuilt(names []string, votes []Vote) RebuildExplanation {
 	for _, q := range slices.SortedFunc(maps.Keys(asked), byLine) {
 		p.decide(&e, q, asked[q], heard)
 	}
-	e.Satisfied = len(e.Missing) == 0 && len(e.Quorums) > 0
+	e.Satisfied = len(e.Missing) == 0 // where nothing was asked, a line is missing
 	return e
 }
 
