@@ -54,6 +54,8 @@ type Decision struct {
 	// Instances are the decisions about an index's manifests, if its own digest
 	// is not accepted.
 	Instances []*Decision `json:"instances,omitempty"`
+	// Unread says why the manifest could not be read, which tells an index.
+	Unread string `json:"unread,omitempty"`
 	// Reasons say why it is not accepted. It is empty if and only if Accepted.
 	Reasons []string `json:"reasons"`
 }
@@ -63,7 +65,7 @@ func (d *Decision) Exit() int {
 	switch {
 	case d.Accepted:
 		return reason.ExitYes
-	case d.Report != nil && (d.Report.Verdict == verify.VerdictDiffers || d.Report.Verdict == verify.VerdictFailed):
+	case d.Report != nil && d.Report.Exit() == reason.ExitNo:
 		return reason.ExitNo
 	}
 	for _, i := range d.Instances {
@@ -77,19 +79,74 @@ func (d *Decision) Exit() int {
 // Judge decides about an image.
 func (g *Gate) Judge(ctx context.Context, img Image) (*Decision, error) {
 	d, err := g.own(ctx, img)
-	if err != nil || d.Accepted || d.Exit() == reason.ExitNo || g.Instances == nil {
+	if err != nil || d.Accepted || d.Exit() == reason.ExitNo {
 		return d, err
 	}
-	digests, err := g.Instances(ctx, img)
-	switch {
-	case err != nil:
-		// That it is an index could only make it better.
-		d.Reasons = append(d.Reasons, fmt.Sprintf("whether it is an index could not be seen: %v", err))
-		return d, nil
-	case len(digests) == 0:
-		return d, nil
+	instances, err := g.ownOfInstances(ctx, d)
+	if err != nil || len(instances) == 0 {
+		return d, err
 	}
-	return d, g.judgeInstances(ctx, d, digests)
+	d.takeInstances(instances)
+	return d, nil
+}
+
+// Expand decides about an image, and about each platform manifest if it is an
+// index: runtimes look for the signature of the manifest that they run.
+func (g *Gate) Expand(ctx context.Context, img Image) ([]*Decision, error) {
+	d, err := g.own(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	instances, err := g.ownOfInstances(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if !d.Accepted && d.Exit() != reason.ExitNo && len(instances) > 0 {
+		d.takeInstances(instances)
+	}
+	return append([]*Decision{d}, instances...), nil
+}
+
+// ownOfInstances decides about each manifest of an index on its own.
+func (g *Gate) ownOfInstances(ctx context.Context, d *Decision) ([]*Decision, error) {
+	if g.Instances == nil {
+		return nil, nil
+	}
+	digests, err := g.Instances(ctx, d.Image)
+	if err == nil && len(digests) > MaxInstances {
+		err = fmt.Errorf("it has %d manifests, over the limit of %d", len(digests), MaxInstances)
+	}
+	if err != nil {
+		// That it is an index could only make it better.
+		d.Unread = fmt.Sprintf("if %s is an index, it could not be read: %v", d.Image, err)
+		if !d.Accepted {
+			d.Reasons = append(d.Reasons, d.Unread)
+		}
+		return nil, nil
+	}
+	var all []*Decision
+	for _, digest := range digests {
+		i, err := g.own(ctx, Image{d.Image.Repository, digest})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	return all, nil
+}
+
+// takeInstances decides about an index by its manifests.
+func (d *Decision) takeInstances(instances []*Decision) {
+	d.Instances, d.Accepted = instances, true
+	for _, i := range instances {
+		if !i.Accepted {
+			d.Accepted = false
+			d.Reasons = append(d.Reasons, fmt.Sprintf("its manifest %s is %s", i.Image.Digest, i.Report.Verdict))
+		}
+	}
+	if d.Accepted {
+		d.Reasons = []string{}
+	}
 }
 
 // own decides about an image's own digest.
@@ -113,63 +170,14 @@ func (g *Gate) own(ctx context.Context, img Image) (*Decision, error) {
 
 var errOther = errors.New("the report is about another artifact")
 
-// judgeInstances decides about an index by its manifests.
-func (g *Gate) judgeInstances(ctx context.Context, d *Decision, digests []leaf.Digest) error {
-	if len(digests) > MaxInstances {
-		d.Reasons = append(d.Reasons, fmt.Sprintf("the index has %d manifests, over the limit of %d", len(digests), MaxInstances))
-		return nil
-	}
-	accepted := true
-	for _, digest := range digests {
-		i, err := g.own(ctx, Image{d.Image.Repository, digest})
-		if err != nil {
-			return err
-		}
-		d.Instances = append(d.Instances, i)
-		if !i.Accepted {
-			accepted = false
-			d.Reasons = append(d.Reasons, fmt.Sprintf("its manifest %s is %s", digest, i.Report.Verdict))
-		}
-	}
-	if accepted {
-		d.Accepted, d.Reasons = true, []string{}
-	}
-	return nil
-}
-
-// Expand decides about an image, and about each platform manifest if it is an
-// index: runtimes look for the signature of the manifest that they run.
-func (g *Gate) Expand(ctx context.Context, img Image) ([]*Decision, error) {
-	d, err := g.Judge(ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	all := append([]*Decision{d}, d.Instances...)
-	if len(all) > 1 || g.Instances == nil {
-		return all, nil
-	}
-	digests, err := g.Instances(ctx, img)
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifest of %s: %w", img, err)
-	}
-	if len(digests) > MaxInstances {
-		return nil, fmt.Errorf("the index %s has %d manifests, over the limit of %d", img, len(digests), MaxInstances)
-	}
-	for _, digest := range digests {
-		i, err := g.own(ctx, Image{img.Repository, digest})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, i)
-	}
-	return all, nil
-}
-
 // Remarks says what someone who relies on an acceptance should know of it.
 func (d *Decision) Remarks() []string {
 	var remarks []string
+	if d.Accepted && d.Unread != "" {
+		remarks = append(remarks, d.Unread)
+	}
 	for _, each := range append([]*Decision{d}, d.Instances...) {
-		if r := each.Report; r != nil && each.Accepted {
+		if r := each.Report; r != nil && r.Accepted {
 			remarks = append(remarks, remarksOn(each.Image, r)...)
 		}
 	}
@@ -178,11 +186,15 @@ func (d *Decision) Remarks() []string {
 
 func remarksOn(img Image, r *verify.Report) []string {
 	var remarks []string
-	if r.Accepted && r.Verdict != verify.VerdictReproduced {
-		remarks = append(remarks, fmt.Sprintf("%s is %s, and accepted by an exception of the policy", img, r.Verdict))
+	if r.Verdict != verify.VerdictReproduced {
+		why := "by an exception of the policy"
+		if r.Exception != nil {
+			why = r.Exception.String()
+		}
+		remarks = append(remarks, fmt.Sprintf("%s is %s, and accepted: %s", img, r.Verdict, why))
 	}
-	if r.Ancestry != nil && len(r.Ancestry.Dissent) > 0 {
-		remarks = append(remarks, fmt.Sprintf("%s is accepted in spite of dissent: %v", img, r.Ancestry.Dissent))
+	for _, d := range r.Dissent {
+		remarks = append(remarks, fmt.Sprintf("%s is accepted in spite of %s, which says %s in entry %s", img, d.Operator, d.Result, d.Entry))
 	}
 	return remarks
 }

@@ -89,8 +89,12 @@ func TestAnIndexThatCannotBeReadIsNotAccepted(t *testing.T) {
 	g := words().gate()
 	g.Instances = func(context.Context, Image) ([]leaf.Digest, error) { return nil, errors.New("no route") }
 	d, err := g.Judge(t.Context(), image("both"))
-	if err != nil || d.Accepted || !strings.Contains(strings.Join(d.Reasons, "\n"), "could not be seen: no route") {
+	if err != nil || d.Accepted || !strings.Contains(strings.Join(d.Reasons, "\n"), "could not be read: no route") {
 		t.Errorf("%+v, %v", d, err)
+	}
+	all, err := g.Expand(t.Context(), image("good"))
+	if err != nil || len(all) != 1 || !all[0].Accepted || !strings.Contains(strings.Join(all[0].Remarks(), "\n"), "could not be read: no route") {
+		t.Errorf("what is accepted by its own digest: %+v, %v", all, err)
 	}
 	g.Instances = func(context.Context, Image) ([]leaf.Digest, error) {
 		return slices.Repeat([]leaf.Digest{digestOf("good")}, MaxInstances+1), nil
@@ -137,11 +141,11 @@ func TestRemarks(t *testing.T) {
 	if err != nil || !d.Accepted {
 		t.Fatal(d, err)
 	}
-	if got := d.Remarks(); len(got) != 1 || !strings.Contains(got[0], "is unproven, and accepted by an exception") {
+	if got := d.Remarks(); len(got) != 1 || !strings.Contains(got[0], "is unproven, and accepted: by an exception") {
 		t.Errorf("remarks %q", got)
 	}
-	d.Report = &verify.Report{Verdict: verify.VerdictReproduced, Accepted: true, Ancestry: &verify.Node{Dissent: []string{"log#7"}}}
-	if got := d.Remarks(); len(got) != 2 || !strings.Contains(got[0], "in spite of dissent: [log#7]") {
+	d.Report = &verify.Report{Verdict: verify.VerdictReproduced, Accepted: true, Dissent: []verify.Dissent{{Operator: "https://eve.example", Result: leaf.Different, Entry: "log#7"}}}
+	if got := d.Remarks(); len(got) != 2 || !strings.Contains(got[0], "in spite of https://eve.example, which says DIFFERENT in entry log#7") {
 		t.Errorf("remarks %q", got)
 	}
 }

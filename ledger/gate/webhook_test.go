@@ -81,7 +81,7 @@ var reviews = []struct {
 	{"a pod may go", "pod-deleted", true, 0, nil},
 	{"other operations are denied", "pod-exec", false, 422, []string{"register the webhook for pods"}},
 	{"no answer denies", "pod-unanswered", false, 503, []string{"the gate could not decide", errNoAnswer.Error()}},
-	{"an exception warns", "pod-warned", true, 0, []string{"accepted by an exception of the policy"}},
+	{"an exception warns", "pod-warned", true, 0, []string{"accepted: by an exception of the policy"}},
 	{"deployments have images", "deployment", false, 403, []string{image("lacking").String()}},
 	{"replica sets have images", "replicaset", false, 403, []string{image("lacking").String()}},
 	{"stateful sets have images", "statefulset", false, 403, []string{image("lacking").String()}},

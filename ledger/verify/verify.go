@@ -1,20 +1,28 @@
 // Package verify decides offline whether evidence proves what it claims.
 //
 // Entry takes one entry of a log: the attestation's bytes, a proof file, a
-// policy and public keys. It answers with a Report, whatever the input is.
-//
-// Invariants:
-//   - The zero Outcome is Unproven. Proven needs every check of the list to be
-//     ok: a check that was not done, or that is missing, is never a success.
-//   - One failed check refutes, whatever else is lacking.
-//   - A Report shows only what a check established. What the proof or the
-//     attestation says about itself stays out until then.
-//   - The signed bytes are the authority: the leaf that is shown is in the log
-//     and is the one that the attestation yields again here.
-//
+// policy and public keys. It answers with an EntryReport, whatever the input is.
 // Proven says that the attestation was logged and who signed it. It does not say
 // that what it states is true, that its signer is who it claims to be, or that
 // the key was not revoked before or after: these need more of the log.
+//
+// Open takes a bundle of entries, and Artifact decides by what is in it whether
+// an artifact was rebuilt by enough operators, and all that it is made from. It
+// answers with a Report.
+//
+// Invariants:
+//   - The zero Outcome is Unproven, and so is the zero Verdict. Proven needs
+//     every check of the list to be ok: a check that was not done, or that is
+//     missing, is never a success.
+//   - One failed check refutes, whatever else is lacking. Of a bundle with one
+//     wrong entry, nothing is believed.
+//   - An EntryReport shows only what a check established. What the proof or the
+//     attestation says about itself stays out until then.
+//   - The signed bytes are the authority: the leaf that is shown is in the log
+//     and is the one that the attestation yields again here.
+//   - Operators count, never keys, signatures or claims. What counts is the least
+//     that must: nothing is reproduced because it is assumed to be.
+//   - Evidence answers only to the policy and the time that it was verified by.
 //
 // The package does no I/O and reads no clock; its answer is a function of its
 // input.
@@ -25,6 +33,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -40,7 +49,9 @@ type EntryInput struct {
 	Attestation []byte // as it was submitted; nil if not at hand
 	Proof       []byte // a tlog-proof file
 	Policy      *policy.Policy
-	Keys        []*attest.PublicKey // beside those in the proof
+	// At is when the age of cosignatures is judged, for a policy with max-age.
+	At   time.Time
+	Keys []*attest.PublicKey // beside those in the proof
 }
 
 // Entry verifies one entry of a log.
@@ -67,7 +78,7 @@ type entry struct {
 	in EntryInput
 	r  *EntryReport
 	// openHead may know the checkpoint already.
-	openHead func(signed []byte, pol *policy.Policy) *head
+	openHead func(signed []byte, pol *policy.Policy, at time.Time) *head
 	// unsignedToo goes on without a policy, on a checkpoint that nobody vouches
 	// for. The log's signature and the quorum stay not done.
 	unsignedToo bool
@@ -105,11 +116,11 @@ func (v *entry) logSignature() {
 	case v.in.Policy == nil:
 		v.r.lacking(check, "no policy is given that says which log to believe")
 		if v.unsignedToo {
-			v.head = openHead(v.parsed.Checkpoint, nil)
+			v.head = openHead(v.parsed.Checkpoint, nil, v.in.At)
 		}
 		return
 	}
-	h := v.openHead(v.parsed.Checkpoint, v.in.Policy)
+	h := v.openHead(v.parsed.Checkpoint, v.in.Policy, v.in.At)
 	switch {
 	case h.err != nil:
 		v.r.failed(check, "opening the checkpoint: %v", h.err)
@@ -132,8 +143,9 @@ type head struct {
 	err       error
 }
 
-// openHead opens a checkpoint. Without a policy, nothing of it is verified.
-func openHead(signed []byte, pol *policy.Policy) *head {
+// openHead opens a checkpoint, as of a time. Without a policy, nothing of it is
+// verified.
+func openHead(signed []byte, pol *policy.Policy, at time.Time) *head {
 	h := &head{signed: signed}
 	var known note.Verifiers
 	if pol != nil {
@@ -151,7 +163,7 @@ func openHead(signed []byte, pol *policy.Policy) *head {
 		return h
 	}
 	h.sigs = n.Sigs
-	h.explained = pol.Explain(h.Origin, n.Sigs)
+	h.explained = pol.ExplainAt(h.Origin, n.Sigs, at)
 	return h
 }
 

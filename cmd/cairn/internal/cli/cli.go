@@ -73,7 +73,8 @@ the ledger to what it answers.`,
 	f.DurationVar(&a.timeout, "timeout", client.DefaultTimeout, "wait at most `DURATION` for each answer of the ledger")
 	root.AddCommand(
 		a.newKeygen(), a.newEnrol(), a.newRevoke(), a.newAttest(), a.newSubmit(),
-		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newTrace(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.NewVersion(),
+		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newTrace(), a.newBundle(), a.newStatus(),
+		a.newAudit(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newExport(), a.NewVersion(),
 		cmdline.NewExitCodesTopic(), newIdentifiersTopic(),
 	)
 	return root

@@ -26,7 +26,6 @@ type online struct {
 	logs   []policy.Log     // of the policy
 	memory *memory          // nil if nothing is remembered
 	origin string           // of the first checkpoint
-	size   int64            // the smallest that claims are complete up to
 }
 
 // connect returns the ledger that the flags or the environment name.

@@ -180,8 +180,12 @@ func (w *walk) blob(d leaf.Digest) ([]byte, error) {
 	return b, nil
 }
 
+// isAttestation reports whether BuildKit put a manifest into an index beside the
+// images. That it says so is not enough: runtimes choose by the platform alone,
+// and would run what is called an attestation, but has one.
 func isAttestation(d *v1.Descriptor) bool {
-	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest"
+	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" &&
+		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
 func platformOf(d *v1.Descriptor) string {

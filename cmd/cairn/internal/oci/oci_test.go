@@ -63,6 +63,15 @@ func indexOf(images ...v1.Image) v1.ImageIndex {
 func attested(t testing.TB, x v1.ImageIndex) v1.ImageIndex {
 	return mutate.AppendManifests(x, mutate.IndexAddendum{Add: randomImage(t), Descriptor: v1.Descriptor{
 		Annotations: map[string]string{"vnd.docker.reference.type": "attestation-manifest"},
+		Platform:    &v1.Platform{OS: "unknown", Architecture: "unknown"},
+	}})
+}
+
+// disguised is an index with an image that is called an attestation.
+func disguised(t testing.TB, x v1.ImageIndex, img v1.Image) v1.ImageIndex {
+	return mutate.AppendManifests(x, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
+		Annotations: map[string]string{"vnd.docker.reference.type": "attestation-manifest"},
+		Platform:    &v1.Platform{OS: "linux", Architecture: "arm64"},
 	}})
 }
 
@@ -105,6 +114,8 @@ func TestTheDigestThatStandsForALayout(t *testing.T) {
 			&Choice{Digest: digest(t, amd64), Images: []Image{{digest(t, amd64), "linux/amd64"}}}},
 		{"one index of several is the index", mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: both}),
 			&Choice{Digest: digest(t, both), Index: true, Images: []Image{{digest(t, amd64), "linux/amd64"}, {digest(t, arm64), "linux/arm64"}}}},
+		{"what is called an attestation and could run is an image", disguised(t, indexOf(amd64), arm64),
+			&Choice{Index: true, Images: []Image{{digest(t, amd64), "linux/amd64"}, {digest(t, arm64), "linux/arm64"}}}},
 		{"several images are index.json", both,
 			&Choice{Index: true, Images: []Image{{digest(t, amd64), "linux/amd64"}, {digest(t, arm64), "linux/arm64"}}}},
 	}
@@ -311,6 +322,11 @@ func TestResolve(t *testing.T) {
 	got, err = resolve("several")
 	if must(t, got, err); got.Digest != digest(t, x) || !got.Index || len(got.Images) != 2 {
 		t.Errorf("an index: %+v", got)
+	}
+	pinned := Reference{Repository: host + "/stagex/core-go", Tag: "one", Digest: digest(t, x)}
+	got, err = Resolve(context.Background(), pinned, "test")
+	if must(t, got, err); got.Digest != digest(t, x) || !got.Index {
+		t.Errorf("an index by its digest: %+v", got)
 	}
 	if _, err := resolve("none"); !errors.Is(err, ErrNotThere) {
 		t.Errorf("no such tag: %v", err)

@@ -81,14 +81,21 @@ func (r Reference) Purl(d leaf.Digest) (string, error) {
 // ErrNotThere is the error of Resolve where the registry has no such image.
 var ErrNotThere = errors.New("the registry has no such image")
 
-// Resolve asks the registry which image the tag names now. Registries on the
-// loopback interface are asked over http, all others over https.
+// Resolve asks the registry for the image with the digest or, if there is none,
+// which image the tag names now. Registries on the loopback interface are asked
+// over http, all others over https.
 func Resolve(ctx context.Context, r Reference, userAgent string) (*Choice, error) {
 	var opts []name.Option
 	if isLoopback(r.Repository) {
 		opts = append(opts, name.Insecure)
 	}
-	ref, err := name.NewTag(r.Repository+":"+r.Tag, opts...)
+	var ref name.Reference
+	var err error
+	if r.Digest != "" {
+		ref, err = name.NewDigest(r.Repository+"@"+string(r.Digest), opts...)
+	} else {
+		ref, err = name.NewTag(r.Repository+":"+r.Tag, opts...)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +107,11 @@ func Resolve(ctx context.Context, r Reference, userAgent string) (*Choice, error
 	if err != nil {
 		return nil, err
 	}
-	return choiceOf(desc)
+	c, err := choiceOf(desc)
+	if err == nil && r.Digest != "" && c.Digest != r.Digest {
+		return nil, fmt.Errorf("asked for %s, the registry answers with %s", r.Digest, c.Digest)
+	}
+	return c, err
 }
 
 // choiceOf reads the manifest or index that a registry answered with.
