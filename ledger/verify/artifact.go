@@ -85,6 +85,7 @@ type Counts struct {
 	Unproven   int `json:"unproven"`
 	Untried    int `json:"untried"`
 	Excepted   int `json:"excepted"` // of these, not reproduced but accepted
+	Unstated   int `json:"unstated"` // of these, reproduced from what nobody states
 	Sources    int `json:"sources"`  // pinned
 	Seeds      int `json:"seeds"`    // that the policy has
 	Refused    int `json:"refused"`  // materials that are not pinned, and other seeds
@@ -116,8 +117,10 @@ func (r *Report) Exit() int {
 //	good itself
 //
 // A claim counts if its key is a rebuilder's, if it obtained the artifact by
-// building it, and if all of its materials are good. What is good only by itself
-// is not: of a cycle, only those are good that are so without it.
+// building it, and if all of its materials are good. One that names none counts
+// beside one that does; where nobody names any, it counts if the policy has no
+// seed. What is good only by itself is not: of a cycle, only those are good that
+// are so without it.
 //
 // The answer is a function of the question and the evidence. It is never an
 // error: what cannot be decided is unproven.

@@ -39,7 +39,7 @@ func (r *Report) Text(w io.Writer, ascii bool) error {
 		t.field("log", r.Log.text(&r.Witnesses))
 	}
 	if r.Counts.Artifacts > 0 {
-		t.field("ancestry", r.Counts.text())
+		t.field("ancestry", r.Counts.String())
 	}
 	t.fields("why", len(r.Reasons), func(i int) string { return r.Reasons[i] })
 	return t.err
@@ -133,13 +133,14 @@ func (l *LogState) text(w *Witnesses) string {
 	return fmt.Sprintf("%s, %d of %d witnesses (policy %s)", s, w.Cosigned, w.Total, w.Quorum)
 }
 
-func (c *Counts) text() string {
+// String says in one line how an ancestry stands.
+func (c *Counts) String() string {
 	s := fmt.Sprintf("%d of %d artifacts reproduced", c.Reproduced, c.Artifacts)
 	for _, part := range []struct {
 		n    int
 		what string
 	}{
-		{c.Excepted, "excepted"}, {c.Differs, "differ"}, {c.Failed, "failed"}, {c.Unproven, "unproven"}, {c.Untried, "untried"},
+		{c.Unstated, "from what nobody states"}, {c.Excepted, "excepted"}, {c.Differs, "differ"}, {c.Failed, "failed"}, {c.Unproven, "unproven"}, {c.Untried, "untried"},
 		{c.Sources, "pinned sources"}, {c.Seeds, "seeds"}, {c.Refused, "refused materials"},
 	} {
 		if part.n > 0 {

@@ -84,7 +84,7 @@ func (g *graph) reach() []*artifact {
 // judge returns the node of an artifact, but for its materials.
 func (g *graph) judge(a *artifact) *Node {
 	n := newNode(a.digest)
-	n.Name, n.Exception, n.Accepted = a.name, a.exception, a.good()
+	n.Name, n.Exception, n.Accepted, n.Unstated = a.name, a.exception, a.good(), a.reproduced && !a.stated()
 	n.Names = append(n.Names, a.names...)
 	n.Dissent = append(n.Dissent, a.dissent...)
 	q := g.by.quorum(a.names, a.votes)
@@ -118,7 +118,7 @@ func (g *graph) credit(a *artifact, n *Node) (obtained bool) {
 			continue
 		}
 		obtained = true
-		if h.fault != "" || h.open > 0 {
+		if !a.weighs(h) {
 			continue
 		}
 		for i, v := range h.voters {
@@ -186,6 +186,9 @@ func (h *heard) worthless(a *artifact) string {
 	case slices.Contains(h.about, a):
 		if h.fault != "" {
 			return h.fault
+		}
+		if len(h.materials) == 0 && !a.supported {
+			return "it names no material, and no claim that counts does"
 		}
 		for _, m := range h.materials {
 			if m.built != nil && !m.built.good() {
@@ -305,6 +308,9 @@ func (c *Counts) add(a *artifact) {
 	c.Artifacts++
 	if a.exception != nil && !a.reproduced {
 		c.Excepted++
+	}
+	if a.node.Unstated {
+		c.Unstated++
 	}
 	switch a.node.Verdict {
 	case VerdictReproduced:

@@ -57,7 +57,10 @@ type Node struct {
 	Pinned  bool    `json:"pinned"`
 	// Accepted is whether a build may rest on the node: it is pinned, reproduced,
 	// or excepted.
-	Accepted  bool       `json:"accepted"`
+	Accepted bool `json:"accepted"`
+	// Unstated is set for what is reproduced although nobody who is heard says
+	// what it was made from: nothing is known of its ancestry.
+	Unstated  bool       `json:"unstated,omitempty"`
 	Exception *Exception `json:"exception,omitempty"`
 	Reasons   []string   `json:"reasons"` // why it is not reproduced
 	// Operators obtained the artifact by building it, from good materials.

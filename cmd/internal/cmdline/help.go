@@ -41,9 +41,11 @@ func WriteHelp(w io.Writer, cmd *cobra.Command) {
 	b.WriteString(strings.TrimSpace(text) + "\n")
 	if cmd.Runnable() || cmd.HasAvailableSubCommands() {
 		b.WriteString("\nUsage:\n")
-		if use := cmd.UseLine(); !cmd.HasAvailableSubCommands() {
-			fmt.Fprintf(&b, "  %s\n", use)
-		} else {
+		group := cmd.HasAvailableSubCommands()
+		if takes := strings.Contains(cmd.Use, " "); takes || !group {
+			fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
+		}
+		if group {
 			fmt.Fprintf(&b, "  %s COMMAND\n", cmd.CommandPath())
 		}
 	}
