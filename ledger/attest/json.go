@@ -30,7 +30,7 @@ var interpreted = func() map[string]bool {
 		_type subject predicatetype predicate name uri digest sha256 sha512 annotations role
 		builddefinition buildtype resolveddependencies rundetails builder id operator
 		result obtained outputs equivalence method rebuilder publickey url key reason
-		internalparameters environment cpuvendor engine country`) {
+		internalparameters environment cpuvendor engine country version`) {
 		names[n] = true
 	}
 	return names

@@ -22,7 +22,7 @@ func post(m proto.Message, path ...string) (*call, error) {
 	}
 	return &call{
 		method: http.MethodPost, path: append([]string{"v1"}, path...),
-		body: body, media: "application/json", secret: true,
+		body: body, media: "application/json", secret: true, req: m,
 	}, nil
 }
 
@@ -51,7 +51,7 @@ func (c *Client) QueueBuild(ctx context.Context, req *cairnv1.QueueBuildRequest)
 // GetBuild gets a job.
 func (c *Client) GetBuild(ctx context.Context, req *cairnv1.GetBuildRequest) (*cairnv1.GetBuildResponse, error) {
 	resp := &cairnv1.GetBuildResponse{}
-	return answer(resp, c.do(ctx, get(nil, "builds", strconv.FormatInt(req.GetId(), 10)), resp))
+	return answer(resp, c.do(ctx, get(req, nil, "builds", strconv.FormatInt(req.GetId(), 10)), resp))
 }
 
 // ListBuilds gets one page of jobs, the latest first.
@@ -62,7 +62,7 @@ func (c *Client) ListBuilds(ctx context.Context, req *cairnv1.ListBuildsRequest)
 	set(q, "page_token", req.GetPageToken())
 	setInt(q, "page_size", int64(req.GetPageSize()))
 	resp := &cairnv1.ListBuildsResponse{}
-	return answer(resp, c.do(ctx, get(q, "builds"), resp))
+	return answer(resp, c.do(ctx, get(req, q, "builds"), resp))
 }
 
 // CancelBuild cancels a job. It needs a token.
@@ -79,7 +79,7 @@ func (c *Client) StreamBuildLog(ctx context.Context, req *cairnv1.StreamBuildLog
 	if req.GetFollow() {
 		q.Set("follow", "true")
 	}
-	return stream[cairnv1.StreamBuildLogResponse](ctx, c, get(q, "builds", strconv.FormatInt(req.GetId(), 10), "log"))
+	return stream[cairnv1.StreamBuildLogResponse](ctx, c, get(req, q, "builds", strconv.FormatInt(req.GetId(), 10), "log"))
 }
 
 // LeaseBuild leases a job, and waits for one as long as req says. It needs a

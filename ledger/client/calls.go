@@ -30,6 +30,7 @@ func (c *Client) SubmitAttestation(ctx context.Context, req *cairnv1.SubmitAttes
 		query:  q,
 		body:   req.GetAttestation(),
 		media:  "application/octet-stream",
+		req:    req,
 	}, resp))
 }
 
@@ -40,7 +41,7 @@ func (c *Client) GetAttestation(ctx context.Context, req *cairnv1.GetAttestation
 		return nil, err
 	}
 	resp := &cairnv1.GetAttestationResponse{}
-	return answer(resp, c.do(ctx, get(nil, "attestations", env), resp))
+	return answer(resp, c.do(ctx, get(req, nil, "attestations", env), resp))
 }
 
 // ListAttestations gets one page of the entries about a digest, name or key.
@@ -52,7 +53,7 @@ func (c *Client) ListAttestations(ctx context.Context, req *cairnv1.ListAttestat
 	set(q, "page_token", req.GetPageToken())
 	setInt(q, "page_size", int64(req.GetPageSize()))
 	resp := &cairnv1.ListAttestationsResponse{}
-	return answer(resp, c.do(ctx, get(q, "attestations"), resp))
+	return answer(resp, c.do(ctx, get(req, q, "attestations"), resp))
 }
 
 // GetArtifact gets the claims about one artifact.
@@ -62,7 +63,7 @@ func (c *Client) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactReques
 		return nil, err
 	}
 	resp := &cairnv1.GetArtifactResponse{}
-	return answer(resp, c.do(ctx, get(nil, "artifacts", digest), resp))
+	return answer(resp, c.do(ctx, get(req, nil, "artifacts", digest), resp))
 }
 
 // GetKey gets an enrolled key.
@@ -72,19 +73,19 @@ func (c *Client) GetKey(ctx context.Context, req *cairnv1.GetKeyRequest) (*cairn
 		return nil, err
 	}
 	resp := &cairnv1.GetKeyResponse{}
-	return answer(resp, c.do(ctx, get(nil, "keys", fp), resp))
+	return answer(resp, c.do(ctx, get(req, nil, "keys", fp), resp))
 }
 
 // GetCheckpoint gets the latest published checkpoint.
-func (c *Client) GetCheckpoint(ctx context.Context, _ *cairnv1.GetCheckpointRequest) (*cairnv1.GetCheckpointResponse, error) {
+func (c *Client) GetCheckpoint(ctx context.Context, req *cairnv1.GetCheckpointRequest) (*cairnv1.GetCheckpointResponse, error) {
 	resp := &cairnv1.GetCheckpointResponse{}
-	return answer(resp, c.do(ctx, get(nil, "log", "checkpoint"), resp))
+	return answer(resp, c.do(ctx, get(req, nil, "log", "checkpoint"), resp))
 }
 
 // GetEntry gets the entry at an index and its inclusion proof.
 func (c *Client) GetEntry(ctx context.Context, req *cairnv1.GetEntryRequest) (*cairnv1.GetEntryResponse, error) {
 	resp := &cairnv1.GetEntryResponse{}
-	return answer(resp, c.do(ctx, get(nil, "log", "entries", strconv.FormatInt(req.GetIndex(), 10)), resp))
+	return answer(resp, c.do(ctx, get(req, nil, "log", "entries", strconv.FormatInt(req.GetIndex(), 10)), resp))
 }
 
 // GetInclusionProof gets the proof that an entry is in a tree.
@@ -96,7 +97,7 @@ func (c *Client) GetInclusionProof(ctx context.Context, req *cairnv1.GetInclusio
 	set(q, "leaf_hash", req.GetLeafHash())
 	setInt(q, "size", req.GetSize())
 	resp := &cairnv1.GetInclusionProofResponse{}
-	return answer(resp, c.do(ctx, get(q, "log", "proofs", "inclusion"), resp))
+	return answer(resp, c.do(ctx, get(req, q, "log", "proofs", "inclusion"), resp))
 }
 
 // GetConsistencyProof gets the proof that a tree extends another.
@@ -105,7 +106,7 @@ func (c *Client) GetConsistencyProof(ctx context.Context, req *cairnv1.GetConsis
 	setInt(q, "from", req.GetFrom())
 	setInt(q, "to", req.GetTo())
 	resp := &cairnv1.GetConsistencyProofResponse{}
-	return answer(resp, c.do(ctx, get(q, "log", "proofs", "consistency"), resp))
+	return answer(resp, c.do(ctx, get(req, q, "log", "proofs", "consistency"), resp))
 }
 
 // errEnded is the cause when a stream ends, which the ledger does when it
@@ -115,9 +116,9 @@ var errEnded = errors.New("the stream ended")
 // WatchCheckpoints yields each checkpoint as it is published, the latest
 // first, until ctx is done or an error, which is the last thing it yields. It
 // does not connect again by itself.
-func (c *Client) WatchCheckpoints(ctx context.Context, _ *cairnv1.WatchCheckpointsRequest) iter.Seq2[*cairnv1.WatchCheckpointsResponse, error] {
+func (c *Client) WatchCheckpoints(ctx context.Context, req *cairnv1.WatchCheckpointsRequest) iter.Seq2[*cairnv1.WatchCheckpointsResponse, error] {
 	return func(yield func(*cairnv1.WatchCheckpointsResponse, error) bool) {
-		r := get(nil, "log", "checkpoints:watch")
+		r := get(req, nil, "log", "checkpoints:watch")
 		for m, err := range stream[cairnv1.WatchCheckpointsResponse](ctx, c, r) {
 			if !yield(m, err) || err != nil {
 				return
@@ -206,8 +207,8 @@ func streamed(url string, line []byte, m proto.Message) error {
 	return nil
 }
 
-func get(q url.Values, path ...string) *call {
-	return &call{method: http.MethodGet, path: append([]string{"v1"}, path...), query: q}
+func get(req proto.Message, q url.Values, path ...string) *call {
+	return &call{method: http.MethodGet, path: append([]string{"v1"}, path...), query: q, req: req}
 }
 
 // answer keeps a half-decoded message from being used.

@@ -22,9 +22,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -61,13 +63,26 @@ type Options struct {
 	// Token is sent with the calls that change the queue of builds, and with no
 	// others.
 	Token string
+	// Mirror opens the mirror at the URL. It is called if what answers there is no
+	// ledger, and wraps fs.ErrNotExist if it is no mirror either.
+	Mirror func(ctx context.Context) (Answer, error)
 	// Sleep waits before a call is repeated, and returns early with ctx's
 	// error. It is there for tests.
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
+// Answer answers a request of the service in a ledger's place, with the message
+// that the service answers it with. Its refusals are *reason.Error, as for what it
+// cannot answer.
+type Answer func(ctx context.Context, req proto.Message) (proto.Message, error)
+
 // Client asks one ledger. It may be used concurrently.
 type Client struct {
+	name    string // if there is no URL
+	open    func(context.Context) (Answer, error)
+	mu      sync.Mutex // guards instead
+	instead Answer     // of the ledger, once it is known that there is none
+
 	base    *url.URL
 	http    *http.Client
 	timeout time.Duration
@@ -86,7 +101,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("ledger URL %q is not of the form http(s)://host[:port][/path]", baseURL)
 	}
-	c := &Client{base: u, timeout: opts.Timeout, agent: opts.UserAgent, token: opts.Token, sleep: opts.Sleep}
+	c := &Client{base: u, timeout: opts.Timeout, agent: opts.UserAgent, token: opts.Token, sleep: opts.Sleep, open: opts.Mirror}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
 	}
@@ -97,17 +112,25 @@ func New(baseURL string, opts Options) (*Client, error) {
 	if opts.HTTP != nil {
 		h = *opts.HTTP
 	}
-	h.CheckRedirect = sameHost
+	h.CheckRedirect = SameHost
 	c.http = &h
 	return c, nil
 }
 
-// URL returns the ledger's URL.
-func (c *Client) URL() string { return c.base.String() }
+// NewLocal returns a Client that asks no ledger, but what answers in its place.
+func NewLocal(name string, instead Answer) *Client { return &Client{name: name, instead: instead} }
 
-// sameHost is the redirect policy. Following one elsewhere would let whoever
+// URL returns the ledger's URL, or the name of what answers in its place.
+func (c *Client) URL() string {
+	if c.base == nil {
+		return c.name
+	}
+	return c.base.String()
+}
+
+// SameHost is a redirect policy that stays at one host. Following one elsewhere would let whoever
 // controls an answer choose who is asked.
-func sameHost(req *http.Request, via []*http.Request) error {
+func SameHost(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	if req.URL.Host != first.Host || req.URL.Scheme != first.Scheme {
 		return fmt.Errorf("refusing the redirect to %s://%s", req.URL.Scheme, req.URL.Host)
@@ -137,16 +160,66 @@ type call struct {
 	body   []byte
 	media  string // type of the body
 	secret bool   // whether the token is sent
+	req    proto.Message
 }
 
 func (c *Client) url(r *call) string {
+	if c.base == nil {
+		return c.name
+	}
 	u := c.base.JoinPath(r.path...)
 	u.RawQuery = r.query.Encode()
 	return u.String()
 }
 
-// do asks until there is an answer, and decodes it.
+// do asks the ledger, or what is in its place.
 func (c *Client) do(ctx context.Context, r *call, answer proto.Message) error {
+	if local := c.local(); local != nil {
+		return c.ask(ctx, local, r, answer)
+	}
+	err := c.attempts(ctx, r, answer)
+	var foreign *foreignError
+	if c.open == nil || !errors.As(err, &foreign) || foreign.status/100 != 4 {
+		return err
+	}
+	local, merr := c.open(ctx)
+	if errors.Is(merr, fs.ErrNotExist) {
+		return err
+	}
+	if merr != nil {
+		return &UnansweredError{URL: c.url(r), Err: fmt.Errorf("%w; as a mirror: %w", foreign, merr)}
+	}
+	c.mu.Lock()
+	if c.instead == nil { // all answers are of one checkpoint
+		c.instead = local
+	}
+	local = c.instead
+	c.mu.Unlock()
+	return c.ask(ctx, local, r, answer)
+}
+
+func (c *Client) local() Answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.instead
+}
+
+// ask asks what is in the ledger's place.
+func (c *Client) ask(ctx context.Context, local Answer, r *call, answer proto.Message) error {
+	m, err := local(ctx, r.req)
+	var misbehaved *MisbehaviourError
+	if err != nil {
+		if _, refused := reason.Of(err); refused || errors.As(err, &misbehaved) {
+			return err
+		}
+		return &UnansweredError{URL: c.url(r), Err: err}
+	}
+	proto.Merge(answer, m)
+	return nil
+}
+
+// attempts asks until there is an answer, and decodes it.
+func (c *Client) attempts(ctx context.Context, r *call, answer proto.Message) error {
 	backoff := firstBackoff
 	for attempt := 1; ; attempt++ {
 		retryAfter, err := c.once(ctx, r, answer)
@@ -192,6 +265,10 @@ func (c *Client) once(ctx context.Context, r *call, answer proto.Message) (time.
 }
 
 func (c *Client) send(ctx context.Context, r *call) (*http.Response, error) {
+	if local := c.local(); local != nil { // of streams alone
+		_, err := local(ctx, r.req)
+		return nil, err
+	}
 	req, err := http.NewRequestWithContext(ctx, r.method, c.url(r), bytes.NewReader(r.body))
 	if err != nil {
 		return nil, fmt.Errorf("making request: %w", err)

@@ -26,6 +26,9 @@ const (
 
 // CollectOptions are what Collect may be told beside what it collects.
 type CollectOptions struct {
+	// Also are further artifacts, which are collected with their ancestry in the
+	// same tree.
+	Also []leaf.Digest
 	// Progress is told from time to time how far it is; one call at a time.
 	Progress func(CollectProgress)
 	// Hold is given the checkpoint once pol accepted it, and before anything else
@@ -52,8 +55,11 @@ type CollectProgress struct {
 // That the ledger left out none is not proven. The names are those by which the
 // artifact was asked for.
 func (c *Client) Collect(ctx context.Context, artifact leaf.Digest, names []string, pol *policy.Policy, opts CollectOptions) (*bundle.Bundle, error) {
-	if !artifact.Valid() {
-		return nil, fmt.Errorf("collecting: invalid artifact %.160q", artifact)
+	artifacts := append([]leaf.Digest{artifact}, opts.Also...)
+	for _, d := range artifacts {
+		if !d.Valid() {
+			return nil, fmt.Errorf("collecting: invalid artifact %.160q", d)
+		}
 	}
 	b := &bundle.Bundle{Artifact: artifact}
 	for _, n := range names {
@@ -85,7 +91,7 @@ func (c *Client) Collect(ctx context.Context, artifact leaf.Digest, names []stri
 			opts.Progress(CollectProgress{Digests: len(col.seen), Entries: entries, Bytes: bytes})
 		}
 	}
-	if err := col.ancestry(ctx, artifact); err != nil {
+	if err := col.ancestry(ctx, artifacts); err != nil {
 		return nil, err
 	}
 	if err := r.readKeys(ctx); err != nil {
@@ -114,21 +120,26 @@ type collector struct {
 	seen    map[leaf.Digest]bool      // digests that were or are to be looked up
 }
 
-// ancestry reads the entries about an artifact and its ancestry, one generation
+// ancestry reads the entries about artifacts and their ancestry, one generation
 // after the other.
-func (c *collector) ancestry(ctx context.Context, artifact leaf.Digest) error {
-	c.seen[artifact] = true
-	generation := []leaf.Digest{artifact}
+func (c *collector) ancestry(ctx context.Context, artifacts []leaf.Digest) error {
+	var generation []leaf.Digest
+	for _, d := range artifacts {
+		if !c.seen[d] {
+			c.seen[d] = true
+			generation = append(generation, d)
+		}
+	}
 	for depth := 0; len(generation) > 0; depth++ {
 		if depth == maxDepth {
-			return fmt.Errorf("the ancestry of %s is more than %d steps deep", artifact, maxDepth)
+			return fmt.Errorf("the ancestry of %s is more than %d steps deep", artifacts[0], maxDepth)
 		}
 		var err error
 		if generation, err = c.step(ctx, generation); err != nil {
 			return err
 		}
 		if len(c.seen) > maxDigests {
-			return fmt.Errorf("the ancestry of %s is of more than %d artifacts", artifact, maxDigests)
+			return fmt.Errorf("the ancestry of %s is of more than %d artifacts", artifacts[0], maxDigests)
 		}
 	}
 	return nil

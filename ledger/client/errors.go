@@ -66,7 +66,18 @@ func refusal(url string, resp *http.Response, body []byte) (time.Duration, error
 	if text == "" {
 		text = string(body[:min(len(body), 200)])
 	}
-	return after, &UnansweredError{URL: url, Err: fmt.Errorf("the answer is %s, which is not a ledger's: %q", resp.Status, text)}
+	return after, &UnansweredError{URL: url, Err: &foreignError{resp.StatusCode, resp.Status, text}}
+}
+
+// foreignError says that an answer is not a ledger's.
+type foreignError struct {
+	status int
+	line   string // of the status
+	text   string
+}
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("the answer is %s, which is not a ledger's: %q", e.line, e.text)
 }
 
 // retryAfter reads Retry-After. A date counts from the answer's own Date, so

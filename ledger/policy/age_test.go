@@ -81,6 +81,8 @@ func TestCheckAt(t *testing.T) {
 		{"no time in a cosignature", aged, []string{"u@100000", "v@0"}, now, "1 more of v, w"},
 		{"a time that is no time", aged, []string{"u@100000", "v@18446744073709551615"}, now, "1 more of v, w"},
 		{"a time that no calendar has", aged, []string{"u@100000", fmt.Sprint("v@", uint64(math.MaxInt64))}, now, "1 more of v, w"},
+		{"a time that cannot be written", aged, []string{"u@100000", "v@253402300800"}, now, "1 more of v, w"},
+		{"no time in a cosignature, and none to speak of", aged, []string{"u@100000", "v@0"}, time.Time{}.Unix() + 1, "1 more of v, w"},
 		{"one witness, too old", "log L(a)\nwitness w W(w)\nquorum w\nmax-age 1s\n", []string{"w@99998"}, now, "a newer cosignature of witness w"},
 		{"one witness, missing", "log L(a)\nwitness w W(w)\nquorum w\nmax-age 1s\n", nil, now, "a cosignature of witness w"},
 		{"no max-age", strings.Replace(aged, "max-age 1h\n", "", 1), []string{"u@1", "v@0"}, now, ""},
@@ -206,6 +208,10 @@ missing: 1 more of v, x, y for group g
 	}
 	if d := cmp.Diff(e, back); d != "" {
 		t.Errorf("JSON does not carry all of it: %s", d)
+	}
+	ageless := mustParse(t, "log L(a)\nwitness w W(w)\nquorum w\n")
+	if n := ageless.ExplainAt("a", openAt(t, ageless, "w@100000"), time.Time{}).Quorum; n.Age != "" || n.Time.Unix() != 100_000 {
+		t.Errorf("at no time, a cosignature is %+v", n)
 	}
 	e = p.ExplainAt("a", openAt(t, p, "u@100000"), time.Time{})
 	if got := e.Missing[len(e.Missing)-1]; got != "the time at which max-age is judged" {

@@ -102,9 +102,7 @@ func (p *Policy) explainCheckpoint(origin string, s signers) Explanation {
 		e.Quorum = p.explain(p.quorum, &s)
 		e.Missing = missing(e.Missing, &e.Quorum)
 	}
-	if e.QuorumMet {
-		e.Witnessed = p.witnessed(p.quorum, &s)
-	}
+	e.Witnessed = p.witnessed(p.quorum, &s)
 	if s.maxAge > 0 {
 		e.MaxAge = FormatAge(s.maxAge)
 		if s.at.IsZero() {

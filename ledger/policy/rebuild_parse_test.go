@@ -126,9 +126,7 @@ func TestParseRefusesRebuildQuorums(t *testing.T) {
 }
 
 func TestParseRefusesRules(t *testing.T) {
-	withWitness := oneLog + "witness w W(w)\nquorum w\n"
 	someSeed := "seed " + seedOf("s") + "\n"
-	until := "except pkg:oci/x until "
 	testRefusals(t, []refusal{
 		{"distinct without a number", two + "distinct operator\n", "line 8: want distinct"},
 		{"distinct of something else", two + "distinct kernel 2\n", "line 8: want distinct"},
@@ -155,6 +153,12 @@ func TestParseRefusesRules(t *testing.T) {
 		{"seed by sha512", base + "seed sha512:" + strings.Repeat("0", 128) + "\n", "is not sha256:<64 hex digits"},
 		{"seed in capitals", base + "seed sha256:" + strings.Repeat("A", 64) + "\n", "is not sha256:<64 hex digits"},
 		{"seed twice", base + someSeed + someSeed, "line 4: seed " + seedOf("s") + " is on line 3 already"},
+	})
+}
+
+func TestParseRefusesExceptions(t *testing.T) {
+	until := "except pkg:oci/x until "
+	testRefusals(t, []refusal{
 		{"except without a reason", base + until + "2026-12-31\n", "line 3: want except"},
 		{"except with an empty reason", base + until + "2026-12-31 reason\n", "line 3: want except"},
 		{"except for ever", base + "except pkg:oci/x reason x y z\n", "line 3: want except"},
@@ -171,6 +175,12 @@ func TestParseRefusesRules(t *testing.T) {
 		{"a reason that a terminal obeys", base + until + "2026-12-31 reason a\u202eb\n", "line 3: reason \"a\\u202eb\" has characters that are not printable"},
 		{"a reason that is not UTF-8", base + until + "2026-12-31 reason a\xff\n", "not printable"},
 		{"a long reason", base + until + "2026-12-31 reason " + strings.Repeat("x", 2049) + "\n", "line 3: reason of 2049 bytes is over the limit of 2048"},
+	})
+}
+
+func TestParseRefusesMaxAges(t *testing.T) {
+	withWitness := oneLog + "witness w W(w)\nquorum w\n"
+	testRefusals(t, []refusal{
 		{"max-age without a duration", withWitness + "max-age\n", "line 4: want max-age"},
 		{"max-age with a space", withWitness + "max-age 1d 2h\n", "line 4: want max-age"},
 		{"max-age twice", withWitness + "max-age 1h\nmax-age 1h\n", "line 5: second max-age line"},
@@ -184,6 +194,7 @@ func TestParseRefusesRules(t *testing.T) {
 		{"max-age -1d", withWitness + "max-age -1d\n", "whole number of days"},
 		{"max-age 1d1d", withWitness + "max-age 1d1d\n", "is not one such as 30d"},
 		{"max-age 36501d", withWitness + "max-age 36501d\n", "is over the limit of 36500d"},
+		{"max-age that overflows", withWitness + "max-age 213504d\n", "is over the limit of 36500d"},
 		{"max-age 36500d1s", withWitness + "max-age 36500d1s\n", "is over the limit of 36500d"},
 		{"max-age 2000000h", withWitness + "max-age 2000000h\n", "is over the limit of 36500d"},
 		{"max-age 36500d2000000h", withWitness + "max-age 36500d2000000h\n", "is over the limit of 36500d"},
@@ -201,6 +212,7 @@ func TestParseAcceptsRebuilders(t *testing.T) {
 		"a quorum for some alone":       abc + "rebuild-quorum a for pkg:oci/x\n",
 		"a group of two quorums":        abc + "rebuild-group g any a b\nrebuild-group h all g c\nrebuild-quorum g for pkg:oci/x\nrebuild-quorum h\n",
 		"the broader glob last":         abc + "rebuild-quorum a for pkg:oci/x?arch=amd64\nrebuild-quorum b for pkg:oci/x\nrebuild-quorum c for pkg:oci/*\nrebuild-quorum a for *\n",
+		"a glob that looks covered":     abc + "rebuild-quorum a for pkg:oci/*2\nrebuild-quorum b for pkg:oci/x?tag=2\n",
 		"for all before some":           abc + "rebuild-quorum a\nrebuild-quorum b for pkg:oci/x\n",
 		"two keys of one operator":      base + "rebuilder a K(a) operator=o\nrebuilder b K(b) operator=o\nrebuild-group g all a b\nrebuild-quorum g\n",
 		"vendors left to attestations":  base + "rebuilder a K(a) operator=o cpu-vendor=AMD\nrebuilder b K(b) operator=p\nrebuild-group g all a b\nrebuild-quorum g\ndistinct cpu-vendor 3\n",

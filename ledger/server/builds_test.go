@@ -16,6 +16,7 @@ import (
 	"github.com/cairnlog/cairn/builder/queue"
 	"github.com/cairnlog/cairn/builder/queue/bearer"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/query"
 )
 
 // gatewayTo returns the gateway to a service of builds.
@@ -24,7 +25,7 @@ func gatewayTo(t *testing.T, builds Builds) http.Handler {
 	publisher := checkpoint.NewPublisher(checkpoint.Config{})
 	m := newMetrics(prometheus.NewRegistry(), publisher, time.Now, func() float64 { return 0 })
 	in := &interceptors{metrics: m, log: slog.New(slog.DiscardHandler)}
-	g, err := newGateway(context.Background(), &service{publisher: publisher}, builds, in)
+	g, err := newGateway(context.Background(), &service{Service: &query.Service{Latest: latestOf(publisher)}, publisher: publisher}, builds, in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
+	"github.com/cairnlog/cairn/ledger/query"
 	"github.com/cairnlog/cairn/ledger/store"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 	"github.com/cairnlog/cairn/proto/openapi"
@@ -57,11 +58,12 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	m := newMetrics(reg, cfg.Publisher, cfg.Now, func() float64 { return float64(cfg.Intake.Pending()) })
 	s := &Server{cfg: cfg, closing: make(chan struct{})}
 	svc := &service{
+		Service: &query.Service{
+			Latest: latestOf(cfg.Publisher), Prover: cfg.Prover,
+			Blobs: cfg.Blobs, Index: cfg.Index, Keys: cfg.Intake.Keyring(),
+		},
 		intake:    cfg.Intake,
 		publisher: cfg.Publisher,
-		prover:    cfg.Prover,
-		blobs:     cfg.Blobs,
-		index:     cfg.Index,
 		closing:   s.closing,
 	}
 	if cfg.Builds == nil {

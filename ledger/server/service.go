@@ -12,18 +12,14 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"strconv"
 	"time"
 
-	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
-	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
-	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/query"
 	"github.com/cairnlog/cairn/ledger/reason"
-	"github.com/cairnlog/cairn/ledger/store"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -33,13 +29,10 @@ const publicationPatience = 20 * time.Second
 
 // service implements cairnv1.LedgerServiceServer.
 type service struct {
-	cairnv1.UnimplementedLedgerServiceServer
-	intake    *intake.Intake
-	publisher *checkpoint.Publisher
-	prover    *engine.Prover
-	blobs     store.Blobs
-	index     store.Index
-	closing   <-chan struct{} // closed when the server shuts down
+	*query.Service // the reads
+	intake         *intake.Intake
+	publisher      *checkpoint.Publisher
+	closing        <-chan struct{} // closed when the server shuts down
 }
 
 // SubmitAttestation implements cairnv1.LedgerServiceServer.
@@ -61,7 +54,7 @@ func (s *service) SubmitAttestation(ctx context.Context, req *cairnv1.SubmitAtte
 		return nil, err
 	}
 	resp.Checkpoint = string(published.Signed)
-	resp.InclusionProof, err = s.prover.Inclusion(ctx, r.Index, uint64(published.N), uint64(published.N))
+	resp.InclusionProof, err = s.Prover.Inclusion(ctx, r.Index, uint64(published.N), uint64(published.N))
 	return resp, err
 }
 
@@ -72,7 +65,7 @@ func (s *service) awaitPublication(ctx context.Context, index uint64) (*checkpoi
 	if err != nil {
 		return nil, &reason.Error{
 			Reason:     reason.PublicationDelayed,
-			Message:    "the entry is durable at index " + itoa(index) + ", but not yet published",
+			Message:    "the entry is durable at index " + strconv.FormatUint(index, 10) + ", but not yet published",
 			RetryAfter: 5 * time.Second,
 			Cause:      err,
 		}
@@ -80,118 +73,15 @@ func (s *service) awaitPublication(ctx context.Context, index uint64) (*checkpoi
 	return published, nil
 }
 
-// latest returns the published checkpoint that an answer is made from.
-func (s *service) latest() (*checkpoint.Published, error) {
-	p := s.publisher.Latest()
-	if p == nil {
-		return nil, &reason.Error{Reason: reason.NothingPublished, Message: "no checkpoint is published yet", RetryAfter: time.Second}
-	}
-	return p, nil
-}
-
-// GetAttestation implements cairnv1.LedgerServiceServer.
-func (s *service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestationRequest) (*cairnv1.GetAttestationResponse, error) {
-	digest, err := parseSHA256("envelope", req.GetEnvelope())
-	if err != nil {
-		return nil, err
-	}
-	latest, err := s.latest()
-	if err != nil {
-		return nil, err
-	}
-	found, err := s.index.Find(ctx, store.EnvelopeTerm(digest), 0, 1)
-	if err != nil {
-		return nil, err
-	}
-	if len(found) == 0 || found[0] >= uint64(latest.N) {
-		return nil, reason.Errorf(reason.AttestationNotFound, "no attestation %s is logged", digest)
-	}
-	entries, err := s.index.Entries(ctx, found)
-	if err != nil {
-		return nil, err
-	}
-	att, err := s.open(ctx, &entries[0])
-	if err != nil {
-		return nil, err
-	}
-	resp := &cairnv1.GetAttestationResponse{
-		Attestation: att.Raw,
-		Entry:       protoEntry(&entries[0], digest),
-		Claim:       protoClaim(att),
-		Checkpoint:  string(latest.Signed),
-	}
-	for _, k := range att.Keys {
-		key, err := s.index.Key(ctx, k.Fingerprint)
-		if err != nil {
-			return nil, err
+// latestOf returns the checkpoint that answers are made from.
+func latestOf(publisher *checkpoint.Publisher) func() (*checkpoint.Published, error) {
+	return func() (*checkpoint.Published, error) {
+		p := publisher.Latest()
+		if p == nil {
+			return nil, &reason.Error{Reason: reason.NothingPublished, Message: "no checkpoint is published yet", RetryAfter: time.Second}
 		}
-		resp.Keys = append(resp.Keys, protoKey(key))
+		return p, nil
 	}
-	return resp, nil
-}
-
-// open reads an entry's attestation back from the store. The log says which
-// keys signed it and what it comes to; what the store holds must agree.
-func (s *service) open(ctx context.Context, e *store.Entry) (*attest.Attestation, error) {
-	l, err := leaf.Parse(e.Text)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := s.blobs.Get(ctx, l.Envelope)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, reason.Errorf(reason.AttestationNotFound, "the bytes of attestation %s are not held here", l.Envelope)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var keys []*attest.PublicKey
-	for _, fp := range l.Keys {
-		if k, ok := s.intake.Keyring().Lookup(fp); ok {
-			keys = append(keys, k)
-		}
-	}
-	att, err := attest.Open(raw, attest.NewKeyring(keys...))
-	if err != nil {
-		return nil, reason.Errorf(reason.InternalError, "reading attestation %s back: %w", l.Envelope, err)
-	}
-	if !bytes.Equal(att.Text, e.Text) {
-		return nil, reason.Errorf(reason.InternalError, "the bytes held of attestation %s are not what entry %d logs", l.Envelope, e.Index)
-	}
-	return att, nil
-}
-
-// GetKey implements cairnv1.LedgerServiceServer.
-func (s *service) GetKey(ctx context.Context, req *cairnv1.GetKeyRequest) (*cairnv1.GetKeyResponse, error) {
-	fp, err := parseFingerprint(req.GetFingerprint())
-	if err != nil {
-		return nil, err
-	}
-	latest, err := s.latest()
-	if err != nil {
-		return nil, err
-	}
-	key, err := s.index.Key(ctx, fp)
-	if errors.Is(err, store.ErrNotFound) || (err == nil && key.Enrolled >= uint64(latest.N)) {
-		return nil, reason.Errorf(reason.KeyNotFound, "key %s is not enrolled", fp)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &cairnv1.GetKeyResponse{Key: protoKey(key), Checkpoint: string(latest.Signed)}, nil
-}
-
-// GetCheckpoint implements cairnv1.LedgerServiceServer.
-func (s *service) GetCheckpoint(context.Context, *cairnv1.GetCheckpointRequest) (*cairnv1.GetCheckpointResponse, error) {
-	latest, err := s.latest()
-	if err != nil {
-		return nil, err
-	}
-	return &cairnv1.GetCheckpointResponse{
-		Checkpoint: string(latest.Signed),
-		Origin:     latest.Origin,
-		Size:       latest.N,
-		RootHash:   latest.Hash[:],
-	}, nil
 }
 
 // WatchCheckpoints implements cairnv1.LedgerServiceServer.
@@ -216,111 +106,4 @@ func (s *service) WatchCheckpoints(_ *cairnv1.WatchCheckpointsRequest, stream ca
 			return err
 		}
 	}
-}
-
-// GetEntry implements cairnv1.LedgerServiceServer.
-func (s *service) GetEntry(ctx context.Context, req *cairnv1.GetEntryRequest) (*cairnv1.GetEntryResponse, error) {
-	latest, err := s.latest()
-	if err != nil {
-		return nil, err
-	}
-	index := req.GetIndex()
-	if index < 0 || index >= latest.N {
-		return nil, reason.Errorf(reason.EntryNotFound, "entry %d is not in the published log of %d entries", index, latest.N)
-	}
-	entries, err := s.index.Entries(ctx, []uint64{uint64(index)})
-	if err != nil {
-		return nil, err
-	}
-	entry, err := entryOf(&entries[0])
-	if err != nil {
-		return nil, err
-	}
-	proof, err := s.prover.Inclusion(ctx, uint64(index), uint64(latest.N), uint64(latest.N))
-	if err != nil {
-		return nil, err
-	}
-	return &cairnv1.GetEntryResponse{Entry: entry, Checkpoint: string(latest.Signed), InclusionProof: proof}, nil
-}
-
-// GetInclusionProof implements cairnv1.LedgerServiceServer.
-func (s *service) GetInclusionProof(ctx context.Context, req *cairnv1.GetInclusionProofRequest) (*cairnv1.GetInclusionProofResponse, error) {
-	latest, err := s.latest()
-	if err != nil {
-		return nil, err
-	}
-	size, err := sizeWithin("size", req.GetSize(), latest)
-	if err != nil {
-		return nil, err
-	}
-	index, err := s.proofIndex(ctx, req, size)
-	if err != nil {
-		return nil, err
-	}
-	proof, err := s.prover.Inclusion(ctx, index, size, uint64(latest.N))
-	if err != nil {
-		return nil, err
-	}
-	return &cairnv1.GetInclusionProofResponse{
-		Index: int64(index), Size: int64(size), InclusionProof: proof, Checkpoint: string(latest.Signed),
-	}, nil
-}
-
-// proofIndex returns the index that a request names, directly or by leaf hash.
-func (s *service) proofIndex(ctx context.Context, req *cairnv1.GetInclusionProofRequest, size uint64) (uint64, error) {
-	if (req.Index == nil) == (req.GetLeafHash() == "") {
-		return 0, reason.Errorf(reason.ArgumentInvalid, "give either index or leaf_hash")
-	}
-	if req.Index != nil {
-		if i := req.GetIndex(); i >= 0 && uint64(i) < size {
-			return uint64(i), nil
-		}
-		return 0, reason.Errorf(reason.SizeOutOfRange, "index %d is not in the tree of size %d", req.GetIndex(), size)
-	}
-	hash, err := parseSHA256("leaf_hash", req.GetLeafHash())
-	if err != nil {
-		return 0, err
-	}
-	found, err := s.index.Find(ctx, store.LeafTerm(hash.Bytes()), 0, 1)
-	if err != nil {
-		return 0, err
-	}
-	if len(found) == 0 || found[0] >= size {
-		return 0, reason.Errorf(reason.EntryNotFound, "no entry with leaf hash %s is in the tree of size %d", hash.Hex(), size)
-	}
-	return found[0], nil
-}
-
-// GetConsistencyProof implements cairnv1.LedgerServiceServer.
-func (s *service) GetConsistencyProof(ctx context.Context, req *cairnv1.GetConsistencyProofRequest) (*cairnv1.GetConsistencyProofResponse, error) {
-	latest, err := s.latest()
-	if err != nil {
-		return nil, err
-	}
-	to, err := sizeWithin("to", req.GetTo(), latest)
-	if err != nil {
-		return nil, err
-	}
-	from := req.GetFrom()
-	if from < 0 || uint64(from) > to {
-		return nil, reason.Errorf(reason.SizeOutOfRange, "from %d is not between 0 and %d", from, to)
-	}
-	proof, err := s.prover.Consistency(ctx, uint64(from), to, uint64(latest.N))
-	if err != nil {
-		return nil, err
-	}
-	return &cairnv1.GetConsistencyProofResponse{
-		ConsistencyProof: proof, From: from, To: int64(to), Checkpoint: string(latest.Signed),
-	}, nil
-}
-
-// sizeWithin returns a requested tree size, or the published one for 0.
-func sizeWithin(what string, size int64, latest *checkpoint.Published) (uint64, error) {
-	if size == 0 {
-		return uint64(latest.N), nil
-	}
-	if size < 0 || size > latest.N {
-		return 0, reason.Errorf(reason.SizeOutOfRange, "%s %d is not between 1 and the published size %d", what, size, latest.N)
-	}
-	return uint64(size), nil
 }

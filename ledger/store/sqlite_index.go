@@ -128,7 +128,7 @@ func termRows(entries []Entry) []any {
 	}
 	rows := make([]row, 0, 8*len(entries))
 	for i := range entries {
-		for _, t := range terms(&entries[i]) {
+		for _, t := range Terms(&entries[i]) {
 			rows = append(rows, row{t, entries[i].Index})
 		}
 	}

@@ -86,7 +86,10 @@ type Key struct {
 }
 
 // Term is what an entry can be found by. Each is derived from the leaf alone.
-type Term [sha256.Size]byte
+type Term [TermSize]byte
+
+// TermSize is the number of bytes of a Term.
+const TermSize = sha256.Size
 
 // The terms. The word keeps the kinds apart.
 func term(word, value string) Term { return sha256.Sum256([]byte(word + " " + value)) }
@@ -109,8 +112,8 @@ func LeafTerm(hash []byte) Term { return term("leaf", string(hash)) }
 // IdentityTerm finds the entry that a submission would repeat.
 func IdentityTerm(id [sha256.Size]byte) Term { return term("identity", string(id[:])) }
 
-// terms returns all terms of an entry. Some may be equal.
-func terms(e *Entry) []Term {
+// Terms returns all terms of an entry. Some may be equal.
+func Terms(e *Entry) []Term {
 	l := e.Leaf
 	ts := make([]Term, 0, 8)
 	ts = append(ts, IdentityTerm(l.Identity()), LeafTerm(leaf.Hash(e.Text)), EnvelopeTerm(l.Envelope))

@@ -60,15 +60,16 @@ type Report struct {
 	Attestations []Heard `json:"attestations"`
 	Ancestry     *Node   `json:"ancestry"` // never nil
 
-	asked string // the first name that the asker gave, canonical
+	asked    string // the first name that the asker gave, canonical
+	byPolicy bool   // and not by simple rules
 }
 
 // LogState is the newest checkpoint of the evidence.
 type LogState struct {
 	Origin string `json:"origin"`
 	Size   int64  `json:"checkpointSize"`
-	// Time is when the last of the policy's witnesses cosigned it, nil if none
-	// did.
+	// Time is how old it is by its cosignatures: the latest time from which on
+	// they satisfy the quorum. It is nil for a quorum that asks for none.
 	Time *time.Time `json:"checkpointTime,omitempty"`
 	// SignatureChecked is false for evidence that was opened without a policy.
 	SignatureChecked bool `json:"signatureChecked"`
@@ -84,6 +85,7 @@ type Counts struct {
 	Unproven   int `json:"unproven"`
 	Untried    int `json:"untried"`
 	Excepted   int `json:"excepted"` // of these, not reproduced but accepted
+	Unstated   int `json:"unstated"` // of these, reproduced from what nobody states
 	Sources    int `json:"sources"`  // pinned
 	Seeds      int `json:"seeds"`    // that the policy has
 	Refused    int `json:"refused"`  // materials that are not pinned, and other seeds
@@ -115,8 +117,10 @@ func (r *Report) Exit() int {
 //	good itself
 //
 // A claim counts if its key is a rebuilder's, if it obtained the artifact by
-// building it, and if all of its materials are good. What is good only by itself
-// is not: of a cycle, only those are good that are so without it.
+// building it, and if all of its materials are good. One that names none counts
+// beside one that does; where nobody names any, it counts if the policy has no
+// seed. What is good only by itself is not: of a cycle, only those are good that
+// are so without it.
 //
 // The answer is a function of the question and the evidence. It is never an
 // error: what cannot be decided is unproven.
@@ -127,6 +131,7 @@ func Artifact(q Question, ev *Evidence) *Report {
 		r.unproven(why)
 		return r
 	}
+	r.byPolicy = q.Rules == nil
 	g := newGraph(&q, by, ev)
 	if err := g.collect(); err != nil {
 		r.unproven(err.Error())

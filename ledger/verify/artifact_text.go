@@ -32,14 +32,14 @@ func (r *Report) Text(w io.Writer, ascii bool) error {
 		t.fields("policy", len(r.Quorum.Quorums), func(i int) string { return quorumText(t, &r.Quorum.Quorums[i]) })
 		t.fields("distinct", len(r.Quorum.Distinct), func(i int) string {
 			d := &r.Quorum.Distinct[i]
-			return fmt.Sprintf("%s %s: %d of %d", t.met(len(d.Have) >= d.Need), d.What, len(d.Have), d.Need)
+			return fmt.Sprintf("%s %s: %d of %d", t.met(d.Satisfied), d.What, len(d.Have), d.Need)
 		})
 	}
 	if r.Log.Origin != "" {
 		t.field("log", r.Log.text(&r.Witnesses))
 	}
 	if r.Counts.Artifacts > 0 {
-		t.field("ancestry", r.Counts.text())
+		t.field("ancestry", r.Counts.String())
 	}
 	t.fields("why", len(r.Reasons), func(i int) string { return r.Reasons[i] })
 	return t.err
@@ -112,16 +112,9 @@ func (d *Dissent) text(t *textWriter) string {
 }
 
 func quorumText(t *textWriter, q *policy.RebuildQuorum) string {
-	s := fmt.Sprintf("%s %s: ", t.met(q.Node.Satisfied), q.Node.Name)
-	if q.Node.Kind == policy.KindGroup {
-		s += fmt.Sprintf("%d of %d that it asks for", q.Node.Have, q.Node.Need)
-	} else if q.Node.Satisfied {
-		s += "obtained it"
-	} else {
-		s += "did not obtain it"
-	}
-	if q.For != "" {
-		s += ", for " + q.For
+	s := fmt.Sprintf("%s %s", t.met(q.Node.Satisfied), q.Line)
+	if n := &q.Node; n.Need > 0 {
+		s += fmt.Sprintf(": %d of %d, needs %d", n.Have, n.Of, n.Need)
 	}
 	return s
 }
@@ -140,13 +133,14 @@ func (l *LogState) text(w *Witnesses) string {
 	return fmt.Sprintf("%s, %d of %d witnesses (policy %s)", s, w.Cosigned, w.Total, w.Quorum)
 }
 
-func (c *Counts) text() string {
+// String says in one line how an ancestry stands.
+func (c *Counts) String() string {
 	s := fmt.Sprintf("%d of %d artifacts reproduced", c.Reproduced, c.Artifacts)
 	for _, part := range []struct {
 		n    int
 		what string
 	}{
-		{c.Excepted, "excepted"}, {c.Differs, "differ"}, {c.Failed, "failed"}, {c.Unproven, "unproven"}, {c.Untried, "untried"},
+		{c.Unstated, "from what nobody states"}, {c.Excepted, "excepted"}, {c.Differs, "differ"}, {c.Failed, "failed"}, {c.Unproven, "unproven"}, {c.Untried, "untried"},
 		{c.Sources, "pinned sources"}, {c.Seeds, "seeds"}, {c.Refused, "refused materials"},
 	} {
 		if part.n > 0 {

@@ -49,7 +49,7 @@ func (r *Report) fill(g *graph) {
 			continue
 		}
 		if missing++; missing <= maxMissing {
-			r.Reasons = append(r.Reasons, fmt.Sprintf("%s is %s: %s", a.described(), a.node.Verdict, strings.Join(a.node.Reasons, "; ")))
+			r.Reasons = append(r.Reasons, fmt.Sprintf("%s is %s: %s", a.described(), a.node.Verdict, strings.Join(few(a.node.Reasons), "; ")))
 		}
 	}
 	if missing > maxMissing {
@@ -84,7 +84,7 @@ func (g *graph) reach() []*artifact {
 // judge returns the node of an artifact, but for its materials.
 func (g *graph) judge(a *artifact) *Node {
 	n := newNode(a.digest)
-	n.Name, n.Exception, n.Accepted = a.name, a.exception, a.good()
+	n.Name, n.Exception, n.Accepted, n.Unstated = a.name, a.exception, a.good(), a.reproduced && !a.stated()
 	n.Names = append(n.Names, a.names...)
 	n.Dissent = append(n.Dissent, a.dissent...)
 	q := g.by.quorum(a.names, a.votes)
@@ -118,7 +118,7 @@ func (g *graph) credit(a *artifact, n *Node) (obtained bool) {
 			continue
 		}
 		obtained = true
-		if h.fault != "" || h.open > 0 {
+		if !a.weighs(h) {
 			continue
 		}
 		for i, v := range h.voters {
@@ -187,6 +187,9 @@ func (h *heard) worthless(a *artifact) string {
 		if h.fault != "" {
 			return h.fault
 		}
+		if len(h.materials) == 0 && !a.supported {
+			return "it names no material, and no claim that counts does"
+		}
 		for _, m := range h.materials {
 			if m.built != nil && !m.built.good() {
 				return fmt.Sprintf("%s %s is not reproduced", described(m.Role, m.Name), m.digest)
@@ -205,11 +208,12 @@ func (h *heard) worthless(a *artifact) string {
 	return "the artifact is none of its outputs"
 }
 
-func few(entries []string) []string {
-	if len(entries) <= 4 {
-		return entries
+// few returns the first of a list, and how many more there are.
+func few(list []string) []string {
+	if len(list) <= 4 {
+		return list
 	}
-	return append(slices.Clone(entries[:4]), fmt.Sprintf("%d more", len(entries)-4))
+	return append(slices.Clone(list[:4]), fmt.Sprintf("%d more", len(list)-4))
 }
 
 func described(role, name string) string {
@@ -304,6 +308,9 @@ func (c *Counts) add(a *artifact) {
 	c.Artifacts++
 	if a.exception != nil && !a.reproduced {
 		c.Excepted++
+	}
+	if a.node.Unstated {
+		c.Unstated++
 	}
 	switch a.node.Verdict {
 	case VerdictReproduced:

@@ -1,9 +1,6 @@
 package verify
 
 import (
-	"encoding/base64"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -11,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/bundle"
@@ -113,7 +108,7 @@ func Open(b *bundle.Bundle, pol *policy.Policy, at time.Time) (*Evidence, error)
 	if b == nil {
 		return nil, &OpenError{Entry: "bundle", Reasons: []string{"there is none"}}
 	}
-	o := &opening{policy: pol, heads: make(map[string]*onceHead)}
+	o := &opening{policy: pol, at: at, heads: make(map[string]*onceHead)}
 	entries, err := o.verify(b.Entries)
 	if err != nil {
 		return nil, err
@@ -136,6 +131,7 @@ func Open(b *bundle.Bundle, pol *policy.Policy, at time.Time) (*Evidence, error)
 // opening is the work of Open.
 type opening struct {
 	policy *policy.Policy
+	at     time.Time
 
 	mu    sync.Mutex
 	heads map[string]*onceHead // by the checkpoint's bytes
@@ -147,7 +143,7 @@ type onceHead struct {
 }
 
 // openHead verifies a checkpoint that many proofs share once.
-func (o *opening) openHead(signed []byte, pol *policy.Policy) *head {
+func (o *opening) openHead(signed []byte, pol *policy.Policy, at time.Time) *head {
 	o.mu.Lock()
 	h := o.heads[string(signed)]
 	if h == nil {
@@ -155,7 +151,7 @@ func (o *opening) openHead(signed []byte, pol *policy.Policy) *head {
 		o.heads[string(signed)] = h
 	}
 	o.mu.Unlock()
-	h.once.Do(func() { h.head = openHead(signed, pol) })
+	h.once.Do(func() { h.head = openHead(signed, pol, at) })
 	return h.head
 }
 
@@ -196,7 +192,7 @@ func (o *opening) verify(entries []bundle.Entry) ([]verified, error) {
 // entry verifies one entry.
 func (o *opening) entry(e *bundle.Entry) (verified, *OpenError) {
 	v := &entry{
-		in: EntryInput{Attestation: e.Attestation, Proof: e.Proof, Policy: o.policy},
+		in: EntryInput{Attestation: e.Attestation, Proof: e.Proof, Policy: o.policy, At: o.at},
 		r:  newEntryReport(), openHead: o.openHead, unsignedToo: o.policy == nil,
 	}
 	if v.in.Attestation == nil {
@@ -265,36 +261,12 @@ func (ev *Evidence) takeHeads(entries []verified) error {
 	}
 	ev.log = LogState{Origin: newest.Origin, Size: newest.N, SignatureChecked: ev.policy != nil}
 	if ev.policy != nil {
-		ev.log.Time = newest.time(ev.policy)
+		if t := newest.explained.Witnessed; !t.IsZero() {
+			ev.log.Time = &t
+		}
 		ev.witnesses = newest.witnesses(ev.policy)
 	}
 	return nil
-}
-
-// time returns when the last of the policy's witnesses cosigned the checkpoint.
-func (h *head) time(pol *policy.Policy) *time.Time {
-	var last *time.Time
-	for _, w := range pol.Witnesses() {
-		for _, s := range h.sigs {
-			if s.Name != w.Verifier.Name() || s.Hash != w.Verifier.KeyHash() {
-				continue
-			}
-			if t, err := cosignedAt(s); err == nil && (last == nil || t.After(*last)) {
-				last = &t
-			}
-		}
-	}
-	return last
-}
-
-// cosignedAt returns the time that a cosignature, which verified, states: after
-// the key's hash, 8 bytes big-endian, seconds since 1970.
-func cosignedAt(s note.Signature) (time.Time, error) {
-	b, err := base64.StdEncoding.DecodeString(s.Base64)
-	if err != nil || len(b) < 12 {
-		return time.Time{}, errors.New("malformed cosignature")
-	}
-	return time.Unix(int64(binary.BigEndian.Uint64(b[4:12])), 0).UTC(), nil
 }
 
 // takeKeys takes the enrolments, of which the first of a key counts, and checks

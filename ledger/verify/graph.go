@@ -50,6 +50,7 @@ type artifact struct {
 	dissenters map[string]bool // operators with a DIFFERENT
 	voted      map[policy.Vote]bool
 	votes      []policy.Vote
+	supported  bool // claims that name no material may count: see count
 	reproduced bool
 	cycle      bool
 	reached    bool
@@ -66,7 +67,7 @@ type heard struct {
 	voters []voter            // behind keys
 
 	// Of a claim that obtained something:
-	materials []material
+	materials []material  // none if it names none
 	fault     string      // why it counts for nothing whatever else is known
 	open      int         // materials that are not good yet
 	about     []*artifact // in the graph
@@ -206,9 +207,6 @@ func (g *graph) follow(h *heard, depth int) error {
 		}
 		h.materials = append(h.materials, m)
 	}
-	if len(h.materials) == 0 {
-		h.fault = "it names no material"
-	}
 	return nil
 }
 
@@ -317,13 +315,16 @@ func (g *graph) settle() {
 	}
 	for _, a := range g.order {
 		for _, h := range a.claims {
-			if h.open == 0 && len(h.about) > 0 && h.about[0] == a {
+			if h.open == 0 && len(h.materials) > 0 && h.about[0] == a {
 				ready = append(ready, h)
 			}
 		}
 	}
 	for _, a := range g.order {
 		if a.exception != nil {
+			release(a)
+		}
+		if !a.stated() && !g.by.wantsSeed() && g.support(a) && a.exception == nil {
 			release(a)
 		}
 	}
@@ -333,12 +334,52 @@ func (g *graph) settle() {
 			continue
 		}
 		for _, a := range h.about {
-			if was := a.good(); g.vote(a, h) && !was {
+			if was := a.good(); g.count(a, h) && !was {
 				release(a)
 			}
 		}
 	}
 	g.findCycles()
+}
+
+// stated reports whether a claim to have obtained the artifact names materials.
+func (a *artifact) stated() bool {
+	return slices.ContainsFunc(a.claims, func(h *heard) bool { return len(h.materials) > 0 && slices.Contains(h.about, a) })
+}
+
+// count counts a claim whose materials are all good for an artifact, and reports
+// whether that reproduces it. Claims that name no material count beside it, as
+// rebuilders often leave to the builder to say what a build is made from. Where
+// nobody says so, they count only for rules that want no seed at the end of each
+// ancestry.
+func (g *graph) count(a *artifact, h *heard) bool {
+	votes := len(a.votes)
+	reproduced := g.vote(a, h)
+	if len(a.votes) > votes && g.support(a) {
+		reproduced = true
+	}
+	return reproduced
+}
+
+// support counts the claims about an artifact that name no material, and reports
+// whether that reproduces it.
+func (g *graph) support(a *artifact) (reproduced bool) {
+	if a.supported {
+		return false
+	}
+	a.supported = true
+	for _, h := range a.claims {
+		if len(h.materials) == 0 && slices.Contains(h.about, a) && g.vote(a, h) {
+			reproduced = true
+		}
+	}
+	return reproduced
+}
+
+// weighs reports whether a claim to have obtained an artifact counts for it, if
+// its signers do.
+func (a *artifact) weighs(h *heard) bool {
+	return h.fault == "" && h.open == 0 && (len(h.materials) > 0 || a.supported)
 }
 
 // vote counts a claim whose materials are all good for an artifact, and reports

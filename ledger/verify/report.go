@@ -8,8 +8,11 @@ import (
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
-// Schema names the form of a Report in JSON.
-const Schema = "cairn/verify/v1"
+// The schemas name the forms of reports in JSON.
+const (
+	Schema      = "cairn/verify/v1"       // Report
+	EntrySchema = "cairn/verify-entry/v1" // EntryReport
+)
 
 // Outcome is what a verification comes to. Its zero value is Unproven.
 type Outcome int
@@ -106,7 +109,7 @@ type Check struct {
 // EntryReport is the answer of Entry, for programs and, by Text, for people. A field
 // is empty until the check in its comment is ok.
 type EntryReport struct {
-	Schema  string  `json:"schema"`
+	Schema  string  `json:"schema"` // cairn/verify-entry/v1
 	Outcome Outcome `json:"outcome"`
 	// Reasons are why the outcome is not Proven: the details of the failed
 	// checks or, if there are none, of what is lacking.
@@ -151,7 +154,7 @@ type NamedArtifact struct {
 
 func newEntryReport() *EntryReport {
 	return &EntryReport{
-		Schema: Schema, Reasons: []string{}, Keys: []leaf.Fingerprint{},
+		Schema: EntrySchema, Reasons: []string{}, Keys: []leaf.Fingerprint{},
 		Subjects: []NamedArtifact{}, Outputs: []NamedArtifact{}, Checks: []Check{},
 	}
 }

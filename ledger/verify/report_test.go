@@ -213,7 +213,7 @@ func TestJSON(t *testing.T) {
 	}
 	goSum := string(leaf.SHA256([]byte("go")))
 	want := map[string]any{
-		"schema": "cairn/verify/v1", "outcome": "proven", "reasons": []any{},
+		"schema": "cairn/verify-entry/v1", "outcome": "proven", "reasons": []any{},
 		"id": "log.example/cairn#3", "origin": "log.example/cairn", "index": 3.0, "checkpointSize": 5.0,
 		"witnesses": map[string]any{"satisfied": true, "cosigned": 2.0, "total": 3.0, "quorum": "2 of (w1, w2, w3)"},
 		"leaf":      string(w.text), "kind": "attestation", "claim": "reproduction", "result": "DIFFERENT",

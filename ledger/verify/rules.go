@@ -17,6 +17,8 @@ type rules interface {
 	// quorum decides whether votes are enough for an artifact of these names.
 	quorum(names []string, votes []policy.Vote) policy.RebuildExplanation
 	isSeed(d leaf.Digest) bool
+	// wantsSeed reports whether every ancestry must be known, down to a seed.
+	wantsSeed() bool
 	// exception returns the exception that holds for one of these names.
 	exception(names []string) (policy.Exception, bool)
 }
@@ -66,6 +68,9 @@ func (r *policyRules) quorum(names []string, votes []policy.Vote) policy.Rebuild
 
 func (r *policyRules) isSeed(d leaf.Digest) bool { return r.seeds[d] }
 
+// A policy that has no seed asks who rebuilt what, not where all of it came from.
+func (r *policyRules) wantsSeed() bool { return len(r.seeds) > 0 }
+
 func (r *policyRules) exception(names []string) (policy.Exception, bool) {
 	return r.Policy.Exception(names, r.q.At)
 }
@@ -85,18 +90,19 @@ func (r *simpleRules) voter(key leaf.Fingerprint) (voter, bool) {
 }
 
 func (r *simpleRules) quorum(_ []string, votes []policy.Vote) policy.RebuildExplanation {
-	var have []string
+	have := []string{}
 	for _, v := range votes {
 		have = append(have, r.enrolled[v.Key].operator)
 	}
 	have = sortedUnique(have)
-	n := policy.Node{Kind: policy.KindGroup, Name: "operators", Have: len(have), Need: r.Quorum, Satisfied: len(have) >= r.Quorum}
+	n := policy.Node{Kind: policy.KindGroup, Name: "operators", Have: len(have), Need: r.Quorum, Of: len(r.candidates(have)), Satisfied: len(have) >= r.Quorum}
 	for _, o := range r.candidates(have) {
 		n.Members = append(n.Members, policy.Node{Kind: kindOperator, Name: o, Satisfied: slices.Contains(have, o)})
 	}
 	e := policy.RebuildExplanation{
-		Satisfied: n.Satisfied, Quorums: []policy.RebuildQuorum{{Node: n}},
-		Distinct: []policy.DistinctStatus{}, Missing: []string{},
+		Satisfied: n.Satisfied,
+		Quorums:   []policy.RebuildQuorum{{Line: fmt.Sprintf("a quorum of %d operators", r.Quorum), Names: []string{}, Operators: have, Node: n}},
+		Distinct:  []policy.DistinctStatus{}, Missing: []string{},
 	}
 	if !n.Satisfied {
 		e.Missing = append(e.Missing, fmt.Sprintf("%d of %d operators obtained it", len(have), r.Quorum))
@@ -119,6 +125,9 @@ func (r *simpleRules) candidates(have []string) []string {
 func (r *simpleRules) isSeed(d leaf.Digest) bool {
 	return len(r.Seeds) == 0 || slices.Contains(r.Seeds, d)
 }
+
+// Simple rules are those of cairn trace, which is all about ancestries.
+func (r *simpleRules) wantsSeed() bool { return true }
 
 func (r *simpleRules) exception([]string) (policy.Exception, bool) { return policy.Exception{}, false }
 

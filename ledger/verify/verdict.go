@@ -57,7 +57,10 @@ type Node struct {
 	Pinned  bool    `json:"pinned"`
 	// Accepted is whether a build may rest on the node: it is pinned, reproduced,
 	// or excepted.
-	Accepted  bool       `json:"accepted"`
+	Accepted bool `json:"accepted"`
+	// Unstated is set for what is reproduced although nobody who is heard says
+	// what it was made from: nothing is known of its ancestry.
+	Unstated  bool       `json:"unstated,omitempty"`
 	Exception *Exception `json:"exception,omitempty"`
 	Reasons   []string   `json:"reasons"` // why it is not reproduced
 	// Operators obtained the artifact by building it, from good materials.
@@ -108,5 +111,6 @@ type Exception struct {
 
 // String returns the exception in one line.
 func (e *Exception) String() string {
-	return fmt.Sprintf("excepted until %s by the policy's line for %s: %s", e.Until.UTC().Format(time.DateOnly), e.Glob, e.Reason)
+	last := e.Until.Add(-time.Nanosecond).UTC().Format(time.DateOnly)
+	return fmt.Sprintf("to the end of %s, by the policy's line for %s: %s", last, e.Glob, e.Reason)
 }

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -40,7 +41,9 @@ type EntryInput struct {
 	Attestation []byte // as it was submitted; nil if not at hand
 	Proof       []byte // a tlog-proof file
 	Policy      *policy.Policy
-	Keys        []*attest.PublicKey // beside those in the proof
+	// At is when the age of cosignatures is judged, for a policy with max-age.
+	At   time.Time
+	Keys []*attest.PublicKey // beside those in the proof
 }
 
 // Entry verifies one entry of a log.
@@ -67,7 +70,7 @@ type entry struct {
 	in EntryInput
 	r  *EntryReport
 	// openHead may know the checkpoint already.
-	openHead func(signed []byte, pol *policy.Policy) *head
+	openHead func(signed []byte, pol *policy.Policy, at time.Time) *head
 	// unsignedToo goes on without a policy, on a checkpoint that nobody vouches
 	// for. The log's signature and the quorum stay not done.
 	unsignedToo bool
@@ -105,11 +108,11 @@ func (v *entry) logSignature() {
 	case v.in.Policy == nil:
 		v.r.lacking(check, "no policy is given that says which log to believe")
 		if v.unsignedToo {
-			v.head = openHead(v.parsed.Checkpoint, nil)
+			v.head = openHead(v.parsed.Checkpoint, nil, v.in.At)
 		}
 		return
 	}
-	h := v.openHead(v.parsed.Checkpoint, v.in.Policy)
+	h := v.openHead(v.parsed.Checkpoint, v.in.Policy, v.in.At)
 	switch {
 	case h.err != nil:
 		v.r.failed(check, "opening the checkpoint: %v", h.err)
@@ -132,8 +135,9 @@ type head struct {
 	err       error
 }
 
-// openHead opens a checkpoint. Without a policy, nothing of it is verified.
-func openHead(signed []byte, pol *policy.Policy) *head {
+// openHead opens a checkpoint, as of a time. Without a policy, nothing of it is
+// verified.
+func openHead(signed []byte, pol *policy.Policy, at time.Time) *head {
 	h := &head{signed: signed}
 	var known note.Verifiers
 	if pol != nil {
@@ -151,7 +155,7 @@ func openHead(signed []byte, pol *policy.Policy) *head {
 		return h
 	}
 	h.sigs = n.Sigs
-	h.explained = pol.Explain(h.Origin, n.Sigs)
+	h.explained = pol.ExplainAt(h.Origin, n.Sigs, at)
 	return h
 }
 

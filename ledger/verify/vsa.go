@@ -64,7 +64,7 @@ func Summary(r *Report, by SummaryBy) (*attest.Statement, error) {
 	if u, err := url.Parse(by.Verifier); err != nil || !u.IsAbs() {
 		return nil, fmt.Errorf("summing up: verifier %.80q is not an absolute URI", by.Verifier)
 	}
-	if len(by.Policy) == 0 || r.Quorum == nil || !r.Log.SignatureChecked {
+	if len(by.Policy) == 0 || !r.byPolicy {
 		return nil, errors.New("summing up: the verdict is not by a policy")
 	}
 	digest := leaf.SHA256(by.Policy)

@@ -26,6 +26,8 @@ const (
 	Interrupted       reason.Reason = "INTERRUPTED"
 	LogMisbehaved     reason.Reason = "LOG_MISBEHAVED"
 	LedgerBehind      reason.Reason = "LEDGER_BEHIND"
+	BundleInvalid     reason.Reason = "BUNDLE_INVALID"
+	EvidenceLacking   reason.Reason = "EVIDENCE_LACKING"
 
 	// Of cairn-builder alone.
 	TreeInvalid       reason.Reason = "TREE_INVALID"
@@ -66,6 +68,12 @@ func LocalReasons() []reason.Row {
 		{Reason: LedgerBehind, Exit: reason.ExitUnproven,
 			Meaning: "The ledger or mirror is behind a checkpoint that was seen before, and does not show that the two agree.",
 			Advice:  "Ask one that is up to date, or this one once it has caught up."},
+		{Reason: BundleInvalid, Exit: reason.ExitNo,
+			Meaning: "The bundle is not one, or an entry in it does not verify: nothing of it is believed.",
+			Advice:  "Check that the policy is for the bundle's log; if it is, get the bundle again."},
+		{Reason: EvidenceLacking, Exit: reason.ExitUnproven,
+			Meaning: "Nothing is wrong with the evidence, but it is not enough to be believed: its checkpoint lacks cosignatures, or they are too old, or its log is not the policy's.",
+			Advice:  "See what the message says is lacking; collect the evidence again if it is old, or judge it with --at TIME."},
 		{Reason: TreeInvalid, Exit: reason.ExitUsage,
 			Meaning: "The package tree is not one, or a file of it says something that is not understood.",
 			Advice:  "Name a tree with --tree DIR, and mend the file and line that the message names."},

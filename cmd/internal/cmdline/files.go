@@ -64,13 +64,19 @@ func WriteOut(path string, b []byte) error {
 
 // ReadPolicy reads a trust policy.
 func ReadPolicy(path string) (*policy.Policy, error) {
+	p, _, err := ReadPolicyText(path)
+	return p, err
+}
+
+// ReadPolicyText reads a trust policy, and returns its text too.
+func ReadPolicyText(path string) (*policy.Policy, []byte, error) {
 	b, err := ReadSmall("policy", path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p, err := policy.Parse(b)
 	if err != nil {
-		return nil, &Problem{Reason: PolicyInvalid, Err: fmt.Errorf("reading policy %s: %w", path, err)}
+		return nil, nil, &Problem{Reason: PolicyInvalid, Err: fmt.Errorf("reading policy %s: %w", path, err)}
 	}
-	return p, nil
+	return p, b, nil
 }

@@ -235,7 +235,17 @@ func TestUsageErrors(t *testing.T) {
 		{"enrol --key @/alice.key", "no operator is named", "--operator", "USAGE"},
 		{"enrol --key @/alice.key --operator alice --dry-run", "not an absolute URI", "cairn enrol", "ENROLMENT_INVALID"},
 		{"enrol --key @/hello.deb --operator https://a.example", "no PEM block PRIVATE KEY", "Ed25519", "KEY_UNSUPPORTED"},
-		{"verify @/hello.deb", "no proof is named", "cairn log prove", "USAGE"},
+		{"verify", "no artifact is named", "cairn help names", "USAGE"},
+		{"verify @/hello.deb --at yesterday", `--at "yesterday" is no time`, "2026-11-21", "USAGE"},
+		{"verify @/hello.deb --name x", "reading --name", "purl specification", "PURL_INVALID"},
+		{"verify @/hello.deb --key @/alice.key", "--key is for --vsa and --proof", "--vsa", "USAGE"},
+		{"verify @/hello.deb --proof x --vsa y", "--proof is about one attestation", "leave one", "USAGE"},
+		{"verify @/hello.deb --bundle nowhere", "opening bundle nowhere", "permissions", "FILE_UNREADABLE"},
+		{"verify registry.example/a/b@sha256:1", "does not end in @sha256:", "HOST/PATH", "USAGE"},
+		{"bundle @/hello.deb", "no file is named", "-O FILE", "USAGE"},
+		{"bundle @/hello.deb -O - -o json", "stdout cannot have both", "-O FILE", "USAGE"},
+		{"status @/hello.deb --filter good", "is no verdict", "reproduced, differs", "USAGE"},
+		{"trace @/hello.deb --quorum 0", "proves nothing", "at least 1", "USAGE"},
 		{"help bogus", "there is no command or topic", "cairn help", "USAGE"},
 	}
 	for _, tt := range tests {

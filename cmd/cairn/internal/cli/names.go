@@ -107,6 +107,16 @@ const (
 	publicKeyFile
 )
 
+func (k fileKind) String() string {
+	switch k {
+	case attestationFile:
+		return "an attestation"
+	case publicKeyFile:
+		return "a public key"
+	}
+	return "an artifact"
+}
+
 // file is a file that was named to be looked up.
 type file struct {
 	kind    fileKind

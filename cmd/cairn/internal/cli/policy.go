@@ -22,8 +22,8 @@ func (a *app) newPolicy() *cobra.Command {
 		Long: `A policy is the file that says whom you believe: which logs and witnesses, whose
 rebuilds, and how many of them. See docs/policy.md.`,
 		Example: `  cairn policy check trusted.policy
-  cairn policy check trusted.policy --canonical`,
-	}, a.newPolicyCheck())
+  cairn policy explain hello.deb --policy trusted.policy`,
+	}, a.newPolicyCheck(), a.newPolicyExplain())
 }
 
 func (a *app) newPolicyCheck() *cobra.Command {

@@ -2,7 +2,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,229 +11,132 @@ import (
 	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/verify"
-	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
 // traceFlags are the flags of cairn trace.
 type traceFlags struct {
+	inquiryFlags
 	quorum    int
 	operators []string
 	seeds     []string
+	depth     int
 	ascii     bool
-}
-
-// traceAnswer is the JSON of cairn trace.
-type traceAnswer struct {
-	Schema   string         `json:"schema"` // cairn/trace/v1
-	Artifact leaf.Digest    `json:"artifact"`
-	Origin   string         `json:"origin"`
-	Size     int64          `json:"completeUpTo"`
-	Verdict  verify.Verdict `json:"verdict"`
-	Quorum   int            `json:"quorum"`
-	// SignatureChecked says whether the checkpoints satisfied a policy.
-	SignatureChecked bool         `json:"signatureChecked"`
-	Ancestry         *verify.Node `json:"ancestry"`
 }
 
 func (a *app) newTrace() *cobra.Command {
 	var f traceFlags
-	cmd := &cobra.Command{
+	var cmd *cobra.Command
+	cmd = &cobra.Command{
 		Use:   "trace ARTIFACT",
-		Short: "Follow an artifact down to the seed",
-		Long: `Trace follows what an artifact was built from, by the attestations in the ledger,
-down to pinned sources and seeds, and prints the tree with a verdict on every
-node: reproduced, differs, failed, unproven or untried.
+		Short: "Draw what an artifact was built from, down to the seed",
+		Long: `Trace follows what an artifact was built from, down to pinned sources and seeds,
+and draws the tree with a verdict on every node: reproduced, differs, failed,
+unproven or untried. Below a node is who obtained it by building it, and in which
+entries of the log; and where it is not accepted, why.
 
-An artifact is reproduced if enough operators obtained it by building it, from
-materials that are good themselves. Each attestation is fetched, its signature
-verified, and its entry proven to be in the log; that the ledger left out none is
-its word. Operators are as the keys' enrolments name them, unless --operator says
-which count.
+The verdicts are those of cairn verify by the same policy, and so is the exit
+code. Without a policy that names rebuilders, --quorum operators must have
+obtained each artifact. Operators are then as the keys' enrolments name them,
+unless --operator says which count: whoever enrols keys can claim to be many.
 
-A package URL without digest stands for the build that was logged last.`,
-		Example: `  cairn trace sha256:9f2c…
+Each attestation is fetched, its signature verified, and its entry proven to be
+in the log; that the ledger left out none is its word. A package URL without
+digest stands for the build that was logged last.`,
+		Example: `  cairn trace hello.deb --policy trusted.policy
+  cairn trace hello.deb --policy trusted.policy --bundle hello.cairn-bundle --depth 2
   cairn trace 'pkg:oci/user-wc?arch=amd64&repository_url=stagex%2Fuser-wc'
   cairn trace --quorum 2 --seed sha256:77aa… ./hello.deb`,
 		Args: cmdline.Takes(1, 1),
-		RunE: a.run(func(ctx context.Context, args []string) error { return a.trace(ctx, &f, args[0]) }),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			own := slices.ContainsFunc([]string{"quorum", "operator", "seed"}, cmd.Flags().Changed)
+			return a.trace(ctx, &f, own, args[0])
+		}),
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.IntVar(&f.quorum, "quorum", 2, "`N` operators must have obtained each artifact")
-	fl.StringArrayVar(&f.operators, "operator", nil, "count only the operator `URI`; repeatable")
-	fl.StringArrayVar(&f.seeds, "seed", nil, "accept only the seed with this `DIGEST`; repeatable")
+	f.define(fl)
+	f.defineName(fl)
+	fl.IntVar(&f.quorum, "quorum", defaultQuorum, "instead of the policy's rebuilders, `N` operators must have obtained each\nartifact; this counts where no policy names rebuilders")
+	fl.StringArrayVar(&f.operators, "operator", nil, "with --quorum, count only the operator `URI`; repeatable")
+	fl.StringArrayVar(&f.seeds, "seed", nil, "with --quorum, accept only the seed with this `DIGEST`; repeatable")
+	fl.IntVar(&f.depth, "depth", -1, "draw `N` levels below the artifact (default all)")
 	fl.BoolVar(&f.ascii, "ascii", false, "draw the tree without other characters")
 	return cmd
 }
 
-func (f *traceFlags) rules() (verify.Rules, error) {
-	r := verify.Rules{Quorum: f.quorum, Operators: f.operators}
+// defaultQuorum counts where neither a policy nor a flag says how many.
+const defaultQuorum = 2
+
+// rules returns what counts instead of the policy's lines about rebuilders, or
+// nil where these do: where there are some, and no flag is the user's own word.
+func (f *traceFlags) rules(own bool, q *inquiry) (*verify.Rules, error) {
+	if q.hears() && !own {
+		return nil, nil
+	}
+	r := &verify.Rules{Quorum: f.quorum, Operators: f.operators}
 	if f.quorum < 1 {
-		return r, cmdline.Usagef("give --quorum N of at least 1", "--quorum %d proves nothing", f.quorum)
+		return nil, cmdline.Usagef("give --quorum N of at least 1", "--quorum %d proves nothing", f.quorum)
 	}
 	for _, s := range f.seeds {
 		d, err := leaf.ParseDigest(s)
 		if err != nil {
-			return r, cmdline.Usagef("write it as sha256:…", "--seed %s: %w", s, err)
+			return nil, cmdline.Usagef("write it as sha256:…", "--seed %s: %w", s, err)
 		}
 		r.Seeds = append(r.Seeds, d)
 	}
 	return r, nil
 }
 
-func (a *app) trace(ctx context.Context, f *traceFlags, arg string) error {
-	rules, err := f.rules()
+// traceAnswer is the JSON of cairn trace: a report under another schema, for
+// without a policy it rests on nobody's signature.
+type traceAnswer verify.Report
+
+func (a *app) trace(ctx context.Context, f *traceFlags, own bool, arg string) error {
+	q, err := a.inquire(&f.inquiryFlags)
 	if err != nil {
 		return err
 	}
-	o, err := a.connect()
+	if q.rules, err = f.rules(own, q); err != nil {
+		return err
+	}
+	if q.online == nil && q.policy == nil {
+		a.Note("the log's signature is not checked: give --policy FILE, or set CAIRN_POLICY")
+	}
+	t, err := q.target(ctx, arg)
 	if err != nil {
 		return err
 	}
-	digest, err := a.artifactOf(ctx, o, arg)
+	r, err := q.report(ctx, t)
 	if err != nil {
 		return err
 	}
-	v := traceAnswer{Schema: "cairn/trace/v1", Artifact: digest, Quorum: f.quorum, SignatureChecked: o.policy != nil}
-	r, err := verify.Trace(ctx, digest, rules, func(ctx context.Context, d leaf.Digest) ([]verify.Traced, error) {
-		claims, err := o.claims(ctx, &cairnv1.ListAttestationsRequest{Digest: string(d)})
-		if err != nil {
-			return nil, err
-		}
-		v.Origin, v.Size = o.origin, o.size
-		return claims, nil
-	})
-	if err != nil {
-		return err
-	}
-	v.Verdict, v.Ancestry = r.Verdict, r.Ancestry
-	if len(f.seeds) == 0 {
+	if q.rules != nil && len(q.rules.Seeds) == 0 {
 		a.Note("every seed that claims name is accepted: give --seed DIGEST to name yours")
 	}
-	a.Answer(v, func(p term.Printer) { v.text(p, f.ascii) })
-	if code := r.Exit(); code != 0 {
-		return &cmdline.Silent{Exit: code}
-	}
-	return nil
+	v := traceAnswer(*r)
+	v.Schema = "cairn/trace/v1"
+	a.Answer(v, func(p term.Printer) {
+		d := drawing{glyphs: glyphsFor(f.ascii || a.ascii()), p: p, depth: f.depth}
+		d.draw(r.Ancestry)
+		d.foot(r, q.rules)
+	})
+	return endWith(r)
 }
 
-// claims returns the verified claims for a query, as a trace takes them.
-func (o *online) claims(ctx context.Context, q *cairnv1.ListAttestationsRequest) ([]verify.Traced, error) {
-	found, err := o.Claims(ctx, q, o.policy)
-	if err != nil {
-		return nil, err
+// foot says what the tree comes to, and by what.
+func (d *drawing) foot(r *verify.Report, rules *verify.Rules) {
+	by := "by the policy"
+	if rules != nil {
+		by = "with a quorum of " + plural(rules.Quorum, "operator", "operators") + " for each step"
 	}
-	if o.origin == "" {
-		o.origin = found.Origin
+	d.p.Printf("\n%s: %s, %s at %s\n", d.state(d.p, r.Verdict, false, r.Exception != nil), r.Artifact, by, r.At.UTC().Format(time.RFC3339))
+	d.p.Printf("%s\n", r.Counts.String())
+	if r.Log.Origin == "" {
+		return
 	}
-	if o.size == 0 || found.Size < o.size {
-		o.size = found.Size
+	vouched := "its signatures checked by the policy"
+	if !r.Log.SignatureChecked {
+		vouched = "no signature of it checked"
 	}
-	claims := make([]verify.Traced, len(found.Logged))
-	for i := range found.Logged {
-		l := &found.Logged[i]
-		claims[i] = verify.Traced{Index: l.Index, Entry: entryID(found.Origin, l.Index), Attestation: l.Attestation, Operators: l.Operators}
-	}
-	return claims, nil
-}
-
-// artifactOf returns the digest of the artifact that an argument names.
-func (a *app) artifactOf(ctx context.Context, o *online, arg string) (leaf.Digest, error) {
-	n, err := parseName(arg)
-	if err != nil {
-		return "", err
-	}
-	switch n.kind {
-	case byDigest:
-		return n.digest, nil
-	case byPurl:
-		return a.latestBuild(ctx, o, n.purl)
-	case byFile:
-		f, err := readNamed(n.path)
-		if err != nil {
-			return "", err
-		}
-		return f.sha256Digest(), nil
-	}
-	return "", cmdline.Usagef("give a digest, a package URL or a file", "%q names no artifact", arg)
-}
-
-// latestBuild returns what the build that was logged last says it built.
-func (a *app) latestBuild(ctx context.Context, o *online, purl string) (leaf.Digest, error) {
-	claims, err := o.claims(ctx, &cairnv1.ListAttestationsRequest{Name: purl})
-	if err != nil {
-		return "", err
-	}
-	for i := len(claims) - 1; i >= 0; i-- {
-		c := &claims[i]
-		claim := &c.Attestation.Claim
-		if claim.Claim != leaf.ClaimBuild || len(claim.Subjects) == 0 {
-			continue
-		}
-		if strong := claim.Subjects[0].Strong(); len(strong) > 0 {
-			a.Note("%s is %s, by entry %s", purl, strong[0], c.Entry)
-			return strong[0], nil
-		}
-	}
-	return "", &cmdline.Problem{Reason: cmdline.NothingFound, Err: fmt.Errorf("no build of %s is logged", purl)}
-}
-
-// text draws the tree.
-func (v *traceAnswer) text(p term.Printer, ascii bool) {
-	d := drawing{p: p, mid: "├─ ", last: "└─ ", down: "│  ", none: "   "}
-	if ascii {
-		d = drawing{p: p, mid: "|- ", last: "`- ", down: "|  ", none: "   "}
-	}
-	d.node(v.Ancestry, "", "")
-	p.Printf("\n%s: %s, with a quorum of %d operators for each step; log %s, complete up to %d by the ledger's word\n",
-		paintVerdict(p, v.Verdict.String()), v.Artifact, v.Quorum, v.Origin, v.Size)
-}
-
-type drawing struct {
-	p                     term.Printer
-	mid, last, down, none string
-}
-
-// node draws a node and what is below it. Reasons are shown where a verdict is
-// not good.
-func (d *drawing) node(n *verify.Node, lead, below string) {
-	state := n.Verdict.String()
-	if n.Pinned {
-		state = "pinned"
-	}
-	role := ""
-	if n.Role != "" {
-		role = n.Role + " "
-	}
-	d.p.Printf("%s%s %s%s %s", lead, paintVerdict(d.p, state), role, n.Name, d.p.Paint(term.Dim, string(n.Digest)))
-	if len(n.Operators) > 0 {
-		var names, entries []string
-		for _, o := range n.Operators {
-			names, entries = append(names, o.Operator), append(entries, o.Entries...)
-		}
-		d.p.Printf(" by %s in %s", join(names), join(entries))
-	}
-	if n.Seen {
-		d.p.Printf(" (as above)")
-	}
-	d.p.Printf("\n")
-	if !n.Accepted && !n.Seen {
-		for _, why := range n.Reasons {
-			d.p.Printf("%s%s%s\n", below, d.none, why)
-		}
-	}
-	for i, m := range n.Materials {
-		if i == len(n.Materials)-1 {
-			d.node(m, below+d.last, below+d.none)
-		} else {
-			d.node(m, below+d.mid, below+d.down)
-		}
-	}
-}
-
-func paintVerdict(p term.Printer, state string) term.Painted {
-	if state == "reproduced" || state == "pinned" {
-		return p.Paint(term.Good, state)
-	}
-	return p.Paint(term.Bad, state)
+	d.p.Printf("log %s, complete up to %d by the word of whoever collected it, %s\n", r.Log.Origin, r.Log.Size, vouched)
 }

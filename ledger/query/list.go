@@ -1,4 +1,4 @@
-package server
+package query
 
 import (
 	"context"
@@ -26,8 +26,8 @@ const (
 )
 
 // ListAttestations implements cairnv1.LedgerServiceServer.
-func (s *service) ListAttestations(ctx context.Context, req *cairnv1.ListAttestationsRequest) (*cairnv1.ListAttestationsResponse, error) {
-	latest, err := s.latest()
+func (s *Service) ListAttestations(ctx context.Context, req *cairnv1.ListAttestationsRequest) (*cairnv1.ListAttestationsResponse, error) {
+	latest, err := s.Latest()
 	if err != nil {
 		return nil, err
 	}
@@ -52,14 +52,14 @@ func (s *service) ListAttestations(ctx context.Context, req *cairnv1.ListAttesta
 
 // fillPage puts at most limit of the found entries into resp, and the token of
 // the next page if there are more.
-func (s *service) fillPage(ctx context.Context, resp *cairnv1.ListAttestationsResponse, found []uint64, limit int) error {
+func (s *Service) fillPage(ctx context.Context, resp *cairnv1.ListAttestationsResponse, found []uint64, limit int) error {
 	size := 0
 	for i, index := range found {
 		if i == limit || size > maxPageBytes {
 			resp.NextPageToken = formatPageToken(index)
 			return nil
 		}
-		entries, err := s.index.Entries(ctx, found[i:i+1])
+		entries, err := s.Index.Entries(ctx, found[i:i+1])
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (s *service) fillPage(ctx context.Context, resp *cairnv1.ListAttestationsRe
 }
 
 // findPage returns the indexes that a request asks for, below size.
-func (s *service) findPage(ctx context.Context, req *cairnv1.ListAttestationsRequest, from uint64, limit int, size uint64) ([]uint64, error) {
+func (s *Service) findPage(ctx context.Context, req *cairnv1.ListAttestationsRequest, from uint64, limit int, size uint64) ([]uint64, error) {
 	term, all, err := listTerm(req)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (s *service) findPage(ctx context.Context, req *cairnv1.ListAttestationsReq
 		}
 		return found, nil
 	}
-	if found, err = s.index.Find(ctx, term, from, limit); err != nil {
+	if found, err = s.Index.Find(ctx, term, from, limit); err != nil {
 		return nil, err
 	}
 	// The index may already hold entries that are not published yet.
@@ -134,16 +134,16 @@ func parseName(s string) (leaf.Digest, error) {
 }
 
 // GetArtifact implements cairnv1.LedgerServiceServer.
-func (s *service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactRequest) (*cairnv1.GetArtifactResponse, error) {
+func (s *Service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactRequest) (*cairnv1.GetArtifactResponse, error) {
 	digest, err := leaf.ParseDigest(req.GetDigest())
 	if err != nil {
 		return nil, reason.Errorf(reason.ArgumentInvalid, "digest: %w", err)
 	}
-	latest, err := s.latest()
+	latest, err := s.Latest()
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.index.Find(ctx, store.DigestTerm(digest), 0, maxClaims+1)
+	found, err := s.Index.Find(ctx, store.DigestTerm(digest), 0, maxClaims+1)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (s *service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactReque
 	if len(found) > maxClaims {
 		found, resp.Truncated = found[:maxClaims], true
 	}
-	entries, err := s.index.Entries(ctx, found)
+	entries, err := s.Index.Entries(ctx, found)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (s *service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactReque
 // artifact collects the claims about one digest.
 type artifact struct {
 	digest    leaf.Digest
-	service   *service
+	service   *Service
 	groups    []*cairnv1.OutputGroup
 	materials []*cairnv1.Resource
 	bytes     int             // of the attestations read
@@ -197,7 +197,7 @@ func (a *artifact) add(ctx context.Context, e *store.Entry) error {
 	g := a.group(outputFor(a.digest, &att.Claim))
 	g.Claims = append(g.Claims, &cairnv1.LoggedClaim{Index: int64(e.Index), Claim: protoClaim(att)})
 	for _, k := range att.Keys {
-		key, err := a.service.index.Key(ctx, k.Fingerprint)
+		key, err := a.service.Index.Key(ctx, k.Fingerprint)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,227 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/internal/durable"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/store"
+)
+
+const (
+	stateSchema = "cairn/audit-state/v1"
+	// maxState bounds a state: mostly the enrolled keys, of about 500 bytes.
+	maxState = 256 << 20
+)
+
+// state is how far clean audits of a log came. It is trusted: whoever can write
+// it can hide damage.
+type state struct {
+	Schema string `json:"schema"`
+	Origin string `json:"origin"`
+	// Note is the audited checkpoint, of a tree of Size entries.
+	Note string `json:"note"`
+	Size uint64 `json:"size"`
+	// Aligned is the compact range of the full bundles below Size.
+	Aligned    [][]byte         `json:"aligned"`
+	Archive    position         `json:"archive"`
+	Last       string           `json:"last"` // the last note of the archive that counts
+	Times      map[string]int64 `json:"times"`
+	Keys       []stateKey       `json:"keys"`
+	Terms      uint64           `json:"terms"` // rows of the query index
+	Signatures bool             `json:"signatures"`
+	Policy     leaf.Digest      `json:"policy"`
+}
+
+type stateKey struct {
+	PEM      string  `json:"pem"`
+	Operator string  `json:"operator"`
+	URL      string  `json:"url,omitempty"`
+	First    uint64  `json:"first"`
+	Enrolled uint64  `json:"enrolled"`
+	Revoked  *uint64 `json:"revoked,omitempty"`
+}
+
+// parseState reads a state. It accepts one text of each.
+func parseState(text []byte) (*state, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	var s state
+	if err := d.Decode(&s); err != nil {
+		return nil, err
+	}
+	if again, err := s.marshal(); err != nil || !bytes.Equal(again, text) {
+		return nil, errors.New("it is not as an audit writes it")
+	}
+	ones := 0
+	for full := s.Size / engine.TileWidth; full > 0; full &= full - 1 {
+		ones++
+	}
+	tooLong := func(h []byte) bool { return len(h) != hashSize }
+	switch {
+	case s.Schema != stateSchema:
+		return nil, fmt.Errorf("schema %.40q, want %q", s.Schema, stateSchema)
+	case s.Origin == "" || s.Note == "":
+		return nil, errors.New("it names no log")
+	case len(s.Aligned) != ones || slices.ContainsFunc(s.Aligned, tooLong):
+		return nil, errors.New("its hashes are not those of its size")
+	case s.Archive.Notes < 0:
+		return nil, errors.New("its place in the archive is none")
+	}
+	return &s, nil
+}
+
+func (s *state) marshal() ([]byte, error) {
+	b, err := json.Marshal(s)
+	return append(b, '\n'), err
+}
+
+// loadState reads the state of an earlier run, or nil if there is none.
+func loadState(path string) (*state, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxState+1))
+	if err == nil && len(text) > maxState {
+		err = fmt.Errorf("over the limit of %d bytes", maxState)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	s, err := parseState(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrState, path, err)
+	}
+	info, err := os.Stat(identitiesPath(path))
+	if err != nil || uint64(info.Size()) < s.Size*shortIdentity {
+		return nil, fmt.Errorf("%w: %s, which belongs to it, is missing or too short", ErrState, identitiesPath(path))
+	}
+	return s, nil
+}
+
+// resume sets the tree, the keys and the history up: as an earlier run left
+// them, if there is one of this log, policy and kind. If the log contradicts the
+// state, the audit begins at the first entry, and the state's checkpoint is
+// compared too: that tells damage from a fork.
+func (a *auditor) resume(ctx context.Context) error {
+	a.tree = newTree(nil)
+	s, err := loadState(a.o.State)
+	if err != nil || s == nil {
+		return err
+	}
+	switch {
+	case s.Origin != a.end.origin:
+		return fmt.Errorf("%w: it is of the log %q, and this is %q", ErrState, s.Origin, a.end.origin)
+	case s.Policy != leaf.SHA256([]byte(a.o.Policy.String())):
+		return fmt.Errorf("%w: it is of another policy", ErrState)
+	case !s.Signatures && !a.o.NoSignatures:
+		return fmt.Errorf("%w: it is of an audit without signatures", ErrState)
+	}
+	note := a.verify.check("the checkpoint of the state", []byte(s.Note))
+	if !usable(note) || note.N() != s.Size {
+		return fmt.Errorf("%w: its checkpoint is not signed by a log of the policy, or is of another size", ErrState)
+	}
+	if s.Size > a.end.N() {
+		a.add(Finding{Class: Fork, Kind: "checkpoint-shrank", Where: a.end.where,
+			What:     fmt.Sprintf("size %d, but an earlier audit saw size %d", a.end.N(), s.Size),
+			Evidence: []string{s.Note, string(a.end.signed)}})
+		return nil
+	}
+	aligned := s.Size - s.Size%engine.TileWidth
+	t := newTree(nil)
+	err = t.restore(aligned, s.Aligned, func(level, index uint64, width int) ([]byte, error) {
+		tile, _, err := a.readGrown(ctx, int(level), index, engine.TileWidthAt(level, index, a.end.N()), tileSize)
+		if err == nil && len(tile) < width*hashSize {
+			err = fmt.Errorf("%s is too short", tilePath(int(level), index, width))
+		}
+		return tile, err
+	})
+	if err != nil {
+		a.contras = note
+		return ctx.Err()
+	}
+	return a.adopt(t, s, note)
+}
+
+// adopt goes on from a state.
+func (a *auditor) adopt(t *tree, s *state, note *checked) error {
+	for _, k := range s.Keys {
+		key, err := attest.ParsePublicKey([]byte(k.PEM))
+		if err != nil {
+			return fmt.Errorf("%w: a key of it: %w", ErrState, err)
+		}
+		a.ring.keys[key.Fingerprint] = &enrolled{key: key, first: k.First, row: store.Key{
+			Fingerprint: key.Fingerprint, PEM: key.PEM, Operator: k.Operator, URL: k.URL, Enrolled: k.Enrolled, Revoked: k.Revoked,
+		}}
+	}
+	if s.Last != "" {
+		if last := a.verify.check("the last checkpoint of the state", []byte(s.Last)); usable(last) {
+			a.past.last = last
+		}
+	}
+	for name, t := range s.Times {
+		a.past.times[name] = t
+	}
+	a.tree, a.cursor, a.contras, a.aligned = t, s, note, s.Aligned
+	a.past.position, a.past.resumeAt = s.Archive, s.Archive
+	a.report.Resumed, a.report.From = true, s.Size
+	return nil
+}
+
+// saveState writes what a later run goes on from, if nothing was found.
+func (a *auditor) saveState() error {
+	if a.o.State == "" || a.findings.count() > 0 {
+		return nil
+	}
+	s := &state{
+		Schema: stateSchema, Origin: a.end.origin, Note: string(a.end.signed), Size: a.end.N(), Aligned: a.aligned,
+		Archive: a.past.resumeAt, Times: a.past.times, Signatures: !a.o.NoSignatures,
+		Policy: leaf.SHA256([]byte(a.o.Policy.String())), Keys: []stateKey{},
+	}
+	if s.Aligned == nil {
+		s.Aligned = [][]byte{}
+	}
+	if a.rows != nil {
+		s.Terms = a.rows.total
+	}
+	if last := a.past.last; last != nil && last.N() <= a.end.N() {
+		s.Last = string(last.signed)
+	}
+	for _, e := range a.ring.keys {
+		s.Keys = append(s.Keys, stateKey{e.row.PEM, e.row.Operator, e.row.URL, e.first, e.row.Enrolled, e.row.Revoked})
+	}
+	slices.SortFunc(s.Keys, func(x, y stateKey) int { return strings.Compare(x.PEM, y.PEM) })
+	text, err := s.marshal()
+	if err == nil {
+		err = a.ids.w.Flush()
+	}
+	if err == nil {
+		err = a.ids.f.Sync()
+	}
+	if err == nil {
+		err = durable.WriteFile(a.o.State, text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the state %s: %w", a.o.State, err)
+	}
+	return nil
+}
