@@ -64,6 +64,8 @@ func TestScripts(t *testing.T) {
 			"stopledger": stopLedger,
 			"exits":      exits,
 			"capture":    capture,
+			"serve":      serveFiles,
+			"same":       sameAnswers,
 			"json":       jsonMember,
 			"asks":       asks,
 			"lease":      leaseBuild,

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // Schema is the schema of a report's JSON.
@@ -24,19 +26,18 @@ const (
 	Incomplete  Class = "incomplete"  // what the log says exists is not there
 )
 
-// The exit codes of reports, beside 0 for a clean one.
-const (
-	ExitIncomplete  = 3
-	ExitFork        = 5
-	ExitCorrupt     = 10
-	ExitPolicy      = 11
-	ExitAttestation = 12
-)
-
+// exits are the exit codes of the classes, the gravest first. A clean report has
+// reason.ExitYes.
 var exits = []struct {
 	class Class
 	exit  int
-}{{Fork, ExitFork}, {Corrupt, ExitCorrupt}, {Policy, ExitPolicy}, {Attestation, ExitAttestation}, {Incomplete, ExitIncomplete}}
+}{
+	{Fork, reason.ExitMisbehave},
+	{Corrupt, reason.ExitCorrupt},
+	{Policy, reason.ExitPolicy},
+	{Attestation, reason.ExitAttestation},
+	{Incomplete, reason.ExitUnproven},
+}
 
 // Finding is one thing that is wrong.
 type Finding struct {
@@ -137,9 +138,9 @@ func (r *Report) ExitCode() int {
 		}
 	}
 	if !r.Ended {
-		return ExitIncomplete
+		return reason.ExitUnproven
 	}
-	return 0
+	return reason.ExitYes
 }
 
 // findings collects what several goroutines find.

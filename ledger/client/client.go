@@ -112,7 +112,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 	if opts.HTTP != nil {
 		h = *opts.HTTP
 	}
-	h.CheckRedirect = sameHost
+	h.CheckRedirect = SameHost
 	c.http = &h
 	return c, nil
 }
@@ -128,9 +128,9 @@ func (c *Client) URL() string {
 	return c.base.String()
 }
 
-// sameHost is the redirect policy. Following one elsewhere would let whoever
+// SameHost is a redirect policy that stays at one host. Following one elsewhere would let whoever
 // controls an answer choose who is asked.
-func sameHost(req *http.Request, via []*http.Request) error {
+func SameHost(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	if req.URL.Host != first.Host || req.URL.Scheme != first.Scheme {
 		return fmt.Errorf("refusing the redirect to %s://%s", req.URL.Scheme, req.URL.Host)

@@ -209,6 +209,10 @@ missing: 1 more of v, x, y for group g
 	if d := cmp.Diff(e, back); d != "" {
 		t.Errorf("JSON does not carry all of it: %s", d)
 	}
+	ageless := mustParse(t, "log L(a)\nwitness w W(w)\nquorum w\n")
+	if n := ageless.ExplainAt("a", openAt(t, ageless, "w@100000"), time.Time{}).Quorum; n.Age != "" || n.Time.Unix() != 100_000 {
+		t.Errorf("at no time, a cosignature is %+v", n)
+	}
 	e = p.ExplainAt("a", openAt(t, p, "u@100000"), time.Time{})
 	if got := e.Missing[len(e.Missing)-1]; got != "the time at which max-age is judged" {
 		t.Errorf("without a time, %q is missing", got)

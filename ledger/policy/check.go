@@ -40,7 +40,7 @@ func (p *Policy) check(origin string, s signers) error {
 type signers struct {
 	signed map[keyID]time.Time // zero if the signature has none
 
-	judged bool      // whether at means something
+	judged bool      // whether times are to be shown
 	at     time.Time // zero if it is not known
 	maxAge time.Duration
 }
@@ -92,7 +92,7 @@ const (
 func (s *signers) age(id keyID) (t time.Time, age string, ok bool) {
 	t, ok = s.signed[id]
 	switch {
-	case !ok || !s.judged:
+	case !ok:
 	case s.maxAge > 0 && (s.at.IsZero() || t.IsZero() || s.at.Sub(t) > s.maxAge):
 		age = AgeStale
 	case !s.at.IsZero() && t.After(s.at):

@@ -33,7 +33,8 @@
 //   - Operators of rebuilders are counted, never keys, names or votes. Below one
 //     rebuild-quorum an operator is in one group: so it counts once.
 //   - Who is asked is written in the policy; who answered changes no threshold.
-//   - More votes never turn a yes into a no, and more names never a no into a yes.
+//   - More votes never turn a yes into a no, and a further name beside others
+//     never a no into a yes.
 //   - The zero Policy accepts nothing.
 //   - Parse(p.String()) is p again, and has the same String.
 //

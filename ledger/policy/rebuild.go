@@ -162,8 +162,9 @@ func (p *Policy) quorumForAll() *rebuildQuorum {
 // Rebuilt decides whether votes are enough for an artifact that goes by these
 // names, canonical package URLs, which may be none: every quorum that one of its
 // names asks for must be met, or else the one for all; and every distinct line,
-// by those who count for each of these quorums. So one more name never makes it
-// easier. Votes of keys that the policy does not have count for nothing.
+// by those who count for each of these quorums. So a further name beside
+// others never makes it easier. Votes of keys that the policy does not have count
+// for nothing.
 func (p *Policy) Rebuilt(names []string, votes []Vote) RebuildExplanation {
 	e := RebuildExplanation{Quorums: []RebuildQuorum{}, Distinct: []DistinctStatus{}, Missing: []string{}}
 	asked := make(map[*rebuildQuorum][]string)

@@ -15,13 +15,13 @@ import (
 )
 
 // votesOf returns votes of rebuilders by their names, each with what is attested
-// behind it: "alice/AMD/buildkit/DE".
+// behind it: "alice/AMD/buildkit/DE", with ~ for a slash in it.
 func votesOf(t testing.TB, p *policy.Policy, who ...string) []policy.Vote {
 	t.Helper()
 	var votes []policy.Vote
 	for _, w := range who {
 		f := append(strings.Split(w, "/"), "", "", "")
-		v := policy.Vote{Key: leaf.Fingerprint(rebuilderKey(f[0])), CPUVendor: f[1], Engine: f[2], Country: f[3]}
+		v := policy.Vote{Key: leaf.Fingerprint(rebuilderKey(f[0])), CPUVendor: f[1], Engine: strings.ReplaceAll(f[2], "~", "/"), Country: f[3]}
 		for _, r := range p.Rebuilders() {
 			if r.Name == f[0] {
 				v.Key = r.Key
@@ -128,7 +128,7 @@ func TestRebuiltDistinct(t *testing.T) {
 		{"a country that the line denies", strings.Replace(two, "a.example\n", "a.example country=de\n", 1) + "distinct country 2\n", nil, []string{"a///FR", "b///DE"}, []string{"1 more country beside DE for distinct country 2"}},
 		{"one country in two spellings", two + "distinct country 2\n", nil, []string{"a///de", "b///DE"}, []string{"1 more country beside DE for distinct country 2"}},
 		{"two countries", two + "distinct country 2\n", nil, []string{"a///FR", "b///DE"}, nil},
-		{"two versions of one engine", two + "distinct engine 2\n", nil, []string{"a//buildkit v0.32.2", "b//BuildKit/v0.33.0", "c//buildkit@1"}, []string{"1 more engine beside buildkit for distinct engine 2"}},
+		{"two versions of one engine", two + "distinct engine 2\n", nil, []string{"a//buildkit v0.32.2", "b//BuildKit~v0.33.0", "c//buildkit@1"}, []string{"1 more engine beside buildkit for distinct engine 2"}},
 		{"two engines", two + "distinct engine 2\n", nil, []string{"a//buildkit", "b//buildah 1.44"}, nil},
 		{"a vendor of one outside the quorum", tree + "distinct cpu-vendor 2\n", nil, []string{"a/Intel", "b", "x", "y/AMD"}, []string{"1 more cpu-vendor beside intel for distinct cpu-vendor 2"}},
 		{

@@ -26,6 +26,11 @@ const (
 	ExitUnproven  = 3 // not enough evidence
 	ExitNotAsked  = 4 // could not ask
 	ExitMisbehave = 5 // the log misbehaved
+
+	// Of an audit alone.
+	ExitCorrupt     = 10 // what is there is not what was logged
+	ExitPolicy      = 11 // a checkpoint that the policy does not accept
+	ExitAttestation = 12 // an entry that does not follow from a valid attestation
 )
 
 // Reason names why something was refused.

@@ -41,6 +41,7 @@ const (
 	BuildEnded           Reason = "BUILD_ENDED"
 	LeaseLost            Reason = "LEASE_LOST"
 	TokenRefused         Reason = "TOKEN_REFUSED"
+	MirrorOnly           Reason = "MIRROR_ONLY"
 	InternalError        Reason = "INTERNAL_ERROR"
 )
 
@@ -162,6 +163,9 @@ var table = []Row{
 	{TokenRefused, Unauthenticated, 401, ExitNo,
 		"The request carries no token, or one that the ledger does not know.",
 		"Give the file with a token that the ledger's operator made: `--token FILE`, or CAIRN_TOKEN."},
+	{MirrorOnly, Unimplemented, 501, ExitUsage,
+		"What was asked is a mirror of a ledger: it takes nothing, and has no builds.",
+		"Name the ledger itself, with --ledger URL."},
 	{InternalError, Internal, 500, ExitNotAsked,
 		"The ledger failed in a way it did not expect.",
 		"Try again; if it stays, report it with the request id."},

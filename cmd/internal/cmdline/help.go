@@ -111,6 +111,9 @@ func ExitCodes() []ExitCode {
 		{reason.ExitUnproven, "not enough evidence: nothing found, or a quorum is not met"},
 		{reason.ExitNotAsked, "could not ask: no answer from the ledger, no time, no space"},
 		{reason.ExitMisbehave, "the log misbehaved: a bad proof, a bad signature, a shrunk log"},
+		{reason.ExitCorrupt, "of an audit: what is there is not what was logged"},
+		{reason.ExitPolicy, "of an audit: a checkpoint is not what the policy accepts"},
+		{reason.ExitAttestation, "of an audit: an entry does not follow from a valid attestation"},
 	}
 }
 
@@ -118,7 +121,7 @@ func ExitCodes() []ExitCode {
 func NewExitCodesTopic() *cobra.Command {
 	var codes strings.Builder
 	for _, c := range ExitCodes() {
-		fmt.Fprintf(&codes, "  %d  %s\n", c.Code, c.Meaning)
+		fmt.Fprintf(&codes, "  %2d  %s\n", c.Code, c.Meaning)
 	}
 	return &cobra.Command{
 		Use:   "exit-codes",

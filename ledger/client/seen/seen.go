@@ -111,7 +111,7 @@ func (s *Store) Hold(ctx context.Context, c Checkpoint, extends Extends) (Held, 
 		now, err := old.with(ctx, c, extends)
 		var bad *client.MisbehaviourError
 		if errors.As(err, &bad) {
-			return Held{}, s.keep(old, c, bad)
+			return Held{}, s.Keep(old.head.Signed, c.Signed, bad)
 		}
 		if err != nil {
 			return Held{}, err
@@ -183,12 +183,12 @@ func (s *Store) swap(old, now *record) (swapped bool, err error) {
 	return true, nil
 }
 
-// keep keeps two notes that contradict each other, and returns the error that
-// says so. The directory is named by what is in it.
-func (s *Store) keep(old *record, c Checkpoint, bad *client.MisbehaviourError) error {
-	h := sha256.Sum256([]byte(old.head.Signed + "\n" + c.Signed))
+// Keep keeps two signed notes that contradict each other, and returns the
+// *ContradictionError that says so. The directory is named by what is in it.
+func (s *Store) Keep(remembered, shown string, bad *client.MisbehaviourError) error {
+	h := sha256.Sum256([]byte(remembered + "\n" + shown))
 	e := &ContradictionError{
-		Remembered: old.head.Signed, Shown: c.Signed, Err: bad,
+		Remembered: remembered, Shown: shown, Err: bad,
 		Dir: filepath.Join(s.dir, "contradiction-"+hex.EncodeToString(h[:8])),
 	}
 	err := os.MkdirAll(e.Dir, 0o700)

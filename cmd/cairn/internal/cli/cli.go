@@ -67,14 +67,14 @@ the ledger to what it answers.`,
 	}
 	a.Connect(root)
 	f := root.PersistentFlags()
-	f.StringVar(&a.ledger, "ledger", "", "the ledger's `URL` (default $CAIRN_LEDGER)")
+	f.StringVar(&a.ledger, "ledger", "", "the ledger's `URL`, or the URL or directory of a mirror of it\n(default $CAIRN_LEDGER)")
 	f.StringVar(&a.policy, "policy", "", "hold the ledger to the policy in `FILE` (default $CAIRN_POLICY)")
 	a.AnswerFlags(root)
 	f.DurationVar(&a.timeout, "timeout", client.DefaultTimeout, "wait at most `DURATION` for each answer of the ledger")
 	root.AddCommand(
 		a.newKeygen(), a.newEnrol(), a.newRevoke(), a.newAttest(), a.newSubmit(),
 		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newTrace(), a.newBundle(), a.newStatus(),
-		a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newExport(), a.NewVersion(),
+		a.newAudit(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newExport(), a.NewVersion(),
 		cmdline.NewExitCodesTopic(), newIdentifiersTopic(),
 	)
 	return root

@@ -19,8 +19,9 @@ func (a *app) newLog() *cobra.Command {
 		Long:  `Log reads the Merkle log under the attestations: checkpoints, entries and proofs.`,
 		Example: `  cairn log checkpoint > last.checkpoint
   cairn log prove 7 > hello.tlog-proof
-  cairn log consistency last.checkpoint`,
-	}, a.newLogCheckpoint(), a.newLogEntry(), a.newLogProve(), a.newLogConsistency())
+  cairn log consistency last.checkpoint
+  cairn log mirror https://ledger.example /srv/mirror --policy trusted.policy`,
+	}, a.newLogCheckpoint(), a.newLogEntry(), a.newLogProve(), a.newLogConsistency(), a.newLogMirror())
 }
 
 // checkpointAnswer is the JSON of cairn log checkpoint.

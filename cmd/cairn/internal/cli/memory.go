@@ -61,7 +61,7 @@ func (o *online) hold(ctx context.Context, signed string, c torchwood.Checkpoint
 			continue
 		}
 		if err != nil {
-			return o.unheld(ctx, l, c, err)
+			return o.unheld(ctx, l, err)
 		}
 		if held.Largest > c.N {
 			m.tell("the ledger is behind: its checkpoint is of size %d, and one of size %d was seen before", c.N, held.Largest)
@@ -92,7 +92,7 @@ func (m *memory) signers(signed, origin string) []policy.Log {
 
 // unheld says what to do about a checkpoint that does not stand to what is
 // remembered.
-func (o *online) unheld(ctx context.Context, l policy.Log, c torchwood.Checkpoint, err error) error {
+func (o *online) unheld(ctx context.Context, l policy.Log, err error) error {
 	var contradiction *seen.ContradictionError
 	var behind *seen.BehindError
 	switch {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"os"
 	"strings"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/mirror"
+	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -20,6 +23,7 @@ import (
 type online struct {
 	*client.Client
 	policy torchwood.Policy // nil without one
+	logs   []policy.Log     // of the policy
 	memory *memory          // nil if nothing is remembered
 	origin string           // of the first checkpoint
 }
@@ -36,7 +40,7 @@ func (a *app) connect() (*online, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.policy = p
+		o.policy, o.logs = p, p.Logs()
 		if o.memory = a.remember(p.Logs()); o.memory == nil {
 			a.Note("the log is not held to what it showed before: set XDG_STATE_HOME or HOME")
 		}
@@ -49,16 +53,22 @@ func (a *app) connect() (*online, error) {
 
 // client returns a client of that ledger, with a token if there is one.
 func (a *app) client(token string) (*client.Client, error) {
-	const hint = "give --ledger URL, or set CAIRN_LEDGER"
+	const hint = "give --ledger URL, or the directory of a mirror, or set CAIRN_LEDGER"
 	if a.ledger == "" {
 		return nil, cmdline.Usagef(hint, "no ledger is named")
 	}
-	c, err := client.New(a.ledger, client.Options{
-		Timeout:   a.timeout,
-		UserAgent: a.userAgent(),
-		Token:     token,
-		Sleep:     a.sleep,
-	})
+	if info, err := os.Stat(a.ledger); err == nil && info.IsDir() && mirror.IsPath(a.ledger) {
+		answer, err := mirror.Open(context.Background(), mirror.Dir(a.ledger))
+		if err != nil {
+			return nil, cmdline.Unreadable(a.ledger, err)
+		}
+		return client.NewLocal(a.ledger, answer), nil
+	}
+	opts := a.clientOptions()
+	files := mirror.Web(a.ledger, opts)
+	opts.Token = token
+	opts.Mirror = func(ctx context.Context) (client.Answer, error) { return mirror.Open(ctx, files) }
+	c, err := client.New(a.ledger, opts)
 	if err != nil {
 		return nil, cmdline.Usagef(hint, "%w", err)
 	}
@@ -67,6 +77,14 @@ func (a *app) client(token string) (*client.Client, error) {
 
 // userAgent names the program to whom it asks.
 func (a *app) userAgent() string { return "cairn/" + strings.Trim(cmdline.Version(), "()") }
+
+func (a *app) clientOptions() client.Options {
+	return client.Options{
+		Timeout:   a.timeout,
+		UserAgent: a.userAgent(),
+		Sleep:     a.sleep,
+	}
+}
 
 // sleep waits before the client asks again, and says so.
 func (a *app) sleep(ctx context.Context, d time.Duration) error {

@@ -1,0 +1,93 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/query"
+	"github.com/cairnlog/cairn/ledger/reason"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
+)
+
+// Open returns what answers from a mirror in a ledger's place. All answers are
+// made from the checkpoint that the mirror has now. The error wraps
+// fs.ErrNotExist if there is no mirror.
+func Open(ctx context.Context, files Files) (client.Answer, error) {
+	signed, err := files.Read(ctx, "checkpoint", maxNote)
+	if err != nil {
+		return nil, fmt.Errorf("opening the mirror: %w", err)
+	}
+	c, err := client.VerifyCheckpoint(string(signed), nil)
+	if err != nil {
+		return nil, fmt.Errorf("opening the mirror: %w", err)
+	}
+	if _, err := files.Read(ctx, progressPath, maxNote); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the log's files have no index to find anything by: copy it with `cairn log mirror` first")
+	} else if err != nil {
+		return nil, fmt.Errorf("opening the mirror: %w", err)
+	}
+	latest := &checkpoint.Published{Checkpoint: c, Signed: signed}
+	ix := newIndex(files, uint64(c.N))
+	s := &query.Service{
+		Latest: func() (*checkpoint.Published, error) { return latest, nil },
+		Prover: engine.NewProver(tiles{files}),
+		Blobs:  blobs{files},
+		Index:  ix,
+		Keys:   keys{ix},
+	}
+	return func(ctx context.Context, req proto.Message) (proto.Message, error) { return answer(ctx, s, req) }, nil
+}
+
+// answer asks the service what a request asks.
+func answer(ctx context.Context, s *query.Service, req proto.Message) (proto.Message, error) {
+	switch r := req.(type) {
+	case *cairnv1.GetAttestationRequest:
+		return message(s.GetAttestation(ctx, r))
+	case *cairnv1.ListAttestationsRequest:
+		return message(s.ListAttestations(ctx, r))
+	case *cairnv1.GetArtifactRequest:
+		return message(s.GetArtifact(ctx, r))
+	case *cairnv1.GetKeyRequest:
+		return message(s.GetKey(ctx, r))
+	case *cairnv1.GetCheckpointRequest:
+		return message(s.GetCheckpoint(ctx, r))
+	case *cairnv1.GetEntryRequest:
+		return message(s.GetEntry(ctx, r))
+	case *cairnv1.GetInclusionProofRequest:
+		return message(s.GetInclusionProof(ctx, r))
+	case *cairnv1.GetConsistencyProofRequest:
+		return message(s.GetConsistencyProof(ctx, r))
+	}
+	return nil, reason.Errorf(reason.MirrorOnly, "a mirror of a ledger answers no %s", req.ProtoReflect().Descriptor().Name())
+}
+
+// message keeps a nil answer from being a message.
+func message[M proto.Message](m M, err error) (proto.Message, error) {
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// keys finds keys as attest.Open wants them.
+type keys struct{ *index }
+
+// Lookup returns an enrolled key. What cannot be read is not enrolled: then the
+// attestation does not open.
+func (k keys) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
+	key, err := k.Key(context.Background(), fp)
+	if err != nil {
+		return nil, false
+	}
+	p, err := attest.ParsePublicKey([]byte(key.PEM))
+	return p, err == nil
+}
