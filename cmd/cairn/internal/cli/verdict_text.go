@@ -92,11 +92,6 @@ func equivocationLine(e *verify.Equivocation) string {
 	return fmt.Sprintf("%s contradicts itself about %q in %s: its votes do not count", e.Operator, e.Name, strings.Join(e.Entries, ", "))
 }
 
-// quorumLine says how one rebuild-quorum stands.
-func quorumLine(q *policy.RebuildQuorum) string {
-	return fmt.Sprintf("%d of %s (%s)", len(q.Operators), plural(len(operatorsOf(&q.Node, nil)), "operator", "operators"), q.Line)
-}
-
 // operatorsOf adds the operators below a node of a rebuild-quorum to a set.
 func operatorsOf(n *policy.Node, set map[string]bool) map[string]bool {
 	if set == nil {
