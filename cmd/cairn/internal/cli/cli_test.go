@@ -270,7 +270,7 @@ func TestNoLedger(t *testing.T) {
 	w := newWorld(t)
 	delete(w.env, "CAIRN_LEDGER")
 	f := w.mustFail("show", "1")
-	want := failure{Schema: "cairn/error/v1", Error: "no ledger is named", Reason: "USAGE", Hint: "give --ledger URL, or set CAIRN_LEDGER", Exit: 2}
+	want := failure{Schema: "cairn/error/v1", Error: "no ledger is named", Reason: "USAGE", Hint: "give --ledger URL, or the directory of a mirror, or set CAIRN_LEDGER", Exit: 2}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Errorf("failure (-want +got):\n%s", diff)
 	}
