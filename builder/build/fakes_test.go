@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/torchwood"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -30,6 +29,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/client/clienttest"
+	"github.com/cairnlog/cairn/ledger/policy"
 )
 
 // fakeEngine makes an image that is a function of the request: of the bytes of
@@ -167,7 +167,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pol, err := torchwood.ParsePolicy([]byte("log " + w.log.VKey() + "\nquorum none\n"))
+	pol, err := policy.Parse([]byte("log " + w.log.VKey() + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

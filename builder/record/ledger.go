@@ -10,6 +10,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -17,14 +18,40 @@ import (
 // Ledger is where attestations are logged and looked up.
 type Ledger struct {
 	Client *client.Client
-	Policy torchwood.Policy // what checkpoints must satisfy; nil holds them to nothing
+	// Policy is what checkpoints must satisfy, and who is behind which key if it
+	// names rebuilders; nil holds checkpoints to nothing, and believes the keys'
+	// enrolments.
+	Policy *policy.Policy
+}
+
+// trust returns the policy as the client takes it: nil if there is none.
+func (l *Ledger) trust() torchwood.Policy {
+	if l.Policy == nil {
+		return nil
+	}
+	return l.Policy
+}
+
+// operators returns who is behind the keys that signed a claim, sorted.
+func (l *Ledger) operators(c *client.Logged) []string {
+	if l.Policy == nil || len(l.Policy.Rebuilders()) == 0 {
+		return c.Operators
+	}
+	var list []string
+	for _, k := range c.Keys {
+		if r, ok := l.Policy.Rebuilder(k.Fingerprint); ok {
+			list = append(list, r.Operator)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // Log submits an attestation and returns its entry, once it is proven to be in
 // the tree of a published checkpoint.
 func (l *Ledger) Log(ctx context.Context, raw []byte, signer *attest.PublicKey) (*Entry, error) {
 	key := &cairnv1.Key{Fingerprint: string(signer.Fingerprint), PublicKey: signer.PEM}
-	s, err := l.Client.Submit(ctx, raw, []*cairnv1.Key{key}, l.Policy)
+	s, err := l.Client.Submit(ctx, raw, []*cairnv1.Key{key}, l.trust())
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +61,7 @@ func (l *Ledger) Log(ctx context.Context, raw []byte, signer *attest.PublicKey) 
 // Builds returns what is logged of builds of a package's image, by its name, in
 // log order.
 func (l *Ledger) Builds(ctx context.Context, name string) ([]*LoggedBuild, error) {
-	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Name: name}, l.Policy)
+	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Name: name}, l.trust())
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger for builds of %s: %w", name, err)
 	}
@@ -50,7 +77,7 @@ func (l *Ledger) Builds(ctx context.Context, name string) ([]*LoggedBuild, error
 // Build returns the build of an image that the attestation with this digest
 // claims.
 func (l *Ledger) Build(ctx context.Context, manifest, envelope string) (*LoggedBuild, error) {
-	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Digest: manifest}, l.Policy)
+	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Digest: manifest}, l.trust())
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger for the build of %s: %w", manifest, err)
 	}
@@ -117,7 +144,7 @@ type Dissent struct {
 // only fetched it do not count.
 func (l *Ledger) Agreement(ctx context.Context, manifest string) (*Agreement, error) {
 	a := &Agreement{Manifest: manifest}
-	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Digest: manifest}, l.Policy)
+	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Digest: manifest}, l.trust())
 	if e, ok := reason.Of(err); ok && e.Reason == reason.NothingPublished {
 		return a, nil
 	}
@@ -126,7 +153,7 @@ func (l *Ledger) Agreement(ctx context.Context, manifest string) (*Agreement, er
 	}
 	a.Size = claims.Size
 	for i := range claims.Logged {
-		if err := a.add(claims.Origin, &claims.Logged[i]); err != nil {
+		if err := a.add(claims.Origin, &claims.Logged[i], l.operators(&claims.Logged[i])); err != nil {
 			return nil, err
 		}
 	}
@@ -134,8 +161,8 @@ func (l *Ledger) Agreement(ctx context.Context, manifest string) (*Agreement, er
 }
 
 // add counts one claim. Only claims about the image itself count, not those
-// whose rebuild of something else gave it.
-func (a *Agreement) add(origin string, c *client.Logged) error {
+// whose rebuild of something else gave it, and only those of these operators.
+func (a *Agreement) add(origin string, c *client.Logged, operators []string) error {
 	if !slices.Contains(c.Leaf.Subjects, leaf.Digest(a.Manifest)) || c.Statement == nil {
 		return nil
 	}
@@ -145,7 +172,7 @@ func (a *Agreement) add(origin string, c *client.Logged) error {
 		if err != nil {
 			return err
 		}
-		a.agree(c.Operators, p.RunDetails.Builder.Version)
+		a.agree(operators, p.RunDetails.Builder.Version)
 	case leaf.ClaimReproduction:
 		r, err := c.Statement.Reproduction()
 		if err != nil {
@@ -153,11 +180,11 @@ func (a *Agreement) add(origin string, c *client.Logged) error {
 		}
 		switch {
 		case r.Result == leaf.Different || r.Result == leaf.BuildFailed:
-			for _, o := range c.Operators {
+			for _, o := range operators {
 				a.Dissent = append(a.Dissent, Dissent{o, r.Result, (&Entry{Origin: origin, Index: c.Index}).String()})
 			}
 		case r.Obtained == attest.Built && (r.Result == leaf.Identical || r.Result == leaf.Equivalent):
-			a.agree(c.Operators, r.Rebuilder.Version)
+			a.agree(operators, r.Rebuilder.Version)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package record
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/torchwood"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cairnlog/cairn/builder/engine"
@@ -18,6 +18,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/client/clienttest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -40,7 +41,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pol, err := torchwood.ParsePolicy([]byte("log " + l.VKey() + "\nquorum none\n"))
+	pol, err := policy.Parse([]byte("log " + l.VKey() + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,13 +260,53 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
+// TestAgreementByPolicy: whom a policy names as the operator of a key, is; who is
+// not in it counts for nothing, and his dissent neither.
+func TestAgreementByPolicy(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carol := w.recorder("https://alice.example"), w.recorder("https://bob.example"), w.recorder("https://carol.example")
+	res := result("a", "buildkit")
+	for _, r := range []*Recorder{alice, bob} {
+		if err := r.Build(t.Context(), res); err != nil {
+			t.Fatal(err)
+		}
+		res = result("a", "buildkit")
+	}
+	builds, err := w.ledger.Builds(t.Context(), alice.Identity.Purl("core-tool", "", "linux/amd64"))
+	if err != nil || len(builds) == 0 {
+		t.Fatalf("builds %v, %v", builds, err)
+	}
+	if _, err := carol.Reproduction(t.Context(), &builds[0].Claimed, result("b", "buildah"), &Outcome{Result: leaf.Different}); err != nil {
+		t.Fatal(err)
+	}
+	text := w.ledger.Policy.String()
+	for name, r := range map[string]*Recorder{"alice": alice, "bob": bob} {
+		text += fmt.Sprintf("rebuilder %s %s operator=https://both.example\n", name, r.Identity.Signer.Public.Fingerprint)
+	}
+	if w.ledger.Policy, err = policy.Parse([]byte(text + "rebuild-quorum alice\n")); err != nil {
+		t.Fatal(err)
+	}
+	a, err := w.ledger.Agreement(t.Context(), res.Manifest)
+	if err != nil || len(a.Dissent) != 0 {
+		t.Fatalf("agreement %+v, %v", a, err)
+	}
+	for _, r := range a.Results {
+		if r.Operator != "https://both.example" {
+			t.Errorf("results %+v", a.Results)
+		}
+	}
+	if len(a.Results) != 2 {
+		t.Errorf("results %+v", a.Results)
+	}
+}
+
 func TestAgreementOfALiarIsAnError(t *testing.T) {
 	w := newWorld(t)
 	other, err := clienttest.New("log.example/other")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pol, err := torchwood.ParsePolicy([]byte("log " + other.VKey() + "\nquorum none\n"))
+	pol, err := policy.Parse([]byte("log " + other.VKey() + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 
 // batchEntries is how many entries become durable together. Copying goes on from
 // there after an interruption.
-const batchEntries = 16 * engine.TileWidth
+const batchEntries = 4 * engine.TileWidth
 
 // Options are what Copy may be told beside source and directory.
 type Options struct {
@@ -342,7 +342,7 @@ func (c *copier) attestation(ctx context.Context, envelope leaf.Digest) (bool, e
 	if leaf.SHA256(raw) != envelope {
 		return false, client.Misbehaved("asked for attestation %s, the answer is %s", envelope, leaf.SHA256(raw))
 	}
-	return true, c.batch.put(attestationPath(envelope), raw)
+	return true, c.batch.putNow(attestationPath(envelope), raw)
 }
 
 // unread says what it means that the source could not be read: that it was not

@@ -148,6 +148,16 @@ var artifactTests = []struct {
 		l.builds("a", "app", "seed:other")
 		l.builds("b", "app", "seed:other")
 	}, 2, nil, verify.VerdictUnproven, `seed "other" ` + string(digestOf("other")) + " is no seed of the policy"},
+	{"two materials, of which one is good", func(l *ledger) {
+		toolOf(l)
+		l.builds("a", "app", "toolchain:tool", "library:lib")
+		l.builds("b", "app", "toolchain:tool", "library:lib")
+	}, 2, nil, verify.VerdictUnproven, `"lib" ` + string(digestOf("lib")) + " is untried"},
+	{"two materials, of which one is good by exception as well", func(l *ledger) {
+		toolOf(l)
+		l.builds("a", "app", "toolchain:tool", "library:lib")
+		l.builds("b", "app", "toolchain:tool", "library:lib")
+	}, 2, []string{"except pkg:generic/tool until 2999-01-01 reason bootstrap"}, verify.VerdictUnproven, `"lib" ` + string(digestOf("lib")) + " is untried"},
 	{"a cycle", func(l *ledger) {
 		for _, who := range []string{"a", "b"} {
 			l.builds(who, "app", "toolchain:tool")
@@ -166,6 +176,17 @@ var artifactTests = []struct {
 	{"a rebuild that was found to be equivalent is no equivocation", func(l *ledger) {
 		both(l)
 		l.add(claim{who: "b", result: leaf.Equivalent, obtained: attest.Built, subject: "app", outputs: []string{"app.alike"}, from: app})
+	}, 2, nil, verify.VerdictReproduced, ""},
+	{"who builds what is equivalent does not equivocate", func(l *ledger) {
+		toolOf(l)
+		l.builds("a", "app", app...)
+		l.builds("b", "app.alike", app...)
+		l.add(claim{who: "b", result: leaf.Equivalent, obtained: attest.Built, subject: "app", outputs: []string{"app.alike"}, from: app})
+	}, 2, nil, verify.VerdictReproduced, ""},
+	{"no inputs are not the same inputs", func(l *ledger) {
+		both(l)
+		l.builds("b", "app")
+		l.builds("b", "app.other")
 	}, 2, nil, verify.VerdictReproduced, ""},
 	{"what is fetched is no second output", func(l *ledger) {
 		both(l)
@@ -235,6 +256,30 @@ func TestArtifactByRules(t *testing.T) {
 			tt.story(l)
 			checkReport(t, l.trace(verify.Rules{Quorum: tt.k, Seeds: []leaf.Digest{digestOf("hex0")}}), tt.want, false, tt.reason)
 		})
+	}
+}
+
+// TestArtifactByRulesOfOperators counts only the operators that are named.
+func TestArtifactByRulesOfOperators(t *testing.T) {
+	l := newLedger(t, "a", "b", "c")
+	both(l)
+	l.rebuilds("c", "app", "app.other", app...)
+	for _, tt := range []struct {
+		operators string
+		want      verify.Verdict
+	}{
+		{"a b", verify.VerdictReproduced},
+		{"a c", verify.VerdictDiffers},
+		{"a d", verify.VerdictUnproven},
+		{"", verify.VerdictDiffers},
+	} {
+		by := verify.Rules{Quorum: 2}
+		for _, name := range strings.Fields(tt.operators) {
+			by.Operators = append(by.Operators, operators[name])
+		}
+		if r := l.trace(by); r.Verdict != tt.want {
+			t.Errorf("%s: %s, want %s", tt.operators, r.Verdict, tt.want)
+		}
 	}
 }
 

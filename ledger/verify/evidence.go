@@ -225,7 +225,7 @@ func (v *entry) believable() bool {
 			rest++
 		}
 	}
-	return rest == len(entryChecks)-2 && v.r.Outcome != Refuted
+	return rest == len(entryChecks)-2
 }
 
 func refuted(entry, format string, args ...any) *OpenError {

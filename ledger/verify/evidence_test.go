@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/bundle"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/tlogproof"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
@@ -134,6 +136,73 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := verify.Open(nil, nil, now); err == nil {
 		t.Error("no bundle was opened")
+	}
+}
+
+// Without a policy, all is verified but the checkpoint's signatures.
+func TestOpenWithoutAPolicy(t *testing.T) {
+	l := newLedger(t, "a", "b")
+	both(l)
+	for name, spoil := range map[string]func(b *bundle.Bundle){
+		"another attestation": func(b *bundle.Bundle) { b.Entries[3].Attestation = b.Entries[4].Attestation },
+		"another entry's proof": func(b *bundle.Bundle) {
+			b.Entries[3].Proof = bytes.Replace(b.Entries[4].Proof, []byte("index 4"), []byte("index 3"), 1)
+		},
+		"no proof": func(b *bundle.Bundle) { b.Entries[3].Proof = nil },
+		"no keys": func(b *bundle.Bundle) {
+			p, err := tlogproof.Parse(b.Entries[3].Proof)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Keys = nil
+			if b.Entries[3].Proof, err = p.Marshal(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		b := l.bundle()
+		spoil(b)
+		if _, err := verify.Open(b, nil, now); err == nil {
+			t.Errorf("%s: opened", name)
+		}
+	}
+	l.signers = l.signers[1:] // a witness alone
+	if _, err := verify.Open(l.bundle(), nil, now); err != nil {
+		t.Errorf("unsigned: %v", err)
+	}
+}
+
+// Another signer says it again, not another time; a second enrolment says
+// nothing.
+func TestOpenOfRepetitions(t *testing.T) {
+	l := newLedger(t, "a", "b")
+	l.builds("a", "app", app...)
+	var env struct{ Payload []byte }
+	if err := json.Unmarshal(l.entries[2].Raw, &env); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []string{"a", "b"} {
+		raw, err := l.signer(who).SignPayload(attest.TypeStatement, env.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.log(append(raw, '\n'), l.signer(who))
+	}
+	again, err := attest.Enrol(l.signer("a"), "https://other.example", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.log(again, l.signer("a"))
+	ev := l.open(l.policy())
+	var got []int64
+	for _, c := range ev.Claims() {
+		got = append(got, c.Index)
+	}
+	if want := []int64{2, 4}; !slices.Equal(got, want) {
+		t.Errorf("claims %v, want %v", got, want)
+	}
+	if o, _ := ev.Operator(attestSignerFingerprint("a")); o != "https://a.example" {
+		t.Errorf("operator %s", o)
 	}
 }
 

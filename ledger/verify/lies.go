@@ -18,7 +18,7 @@ type vouch struct {
 // findLies finds the keys that are heard and say that the same inputs gave
 // different outputs: claims of one name and one set of materials, whose outputs
 // have nothing in common. A key's claims about any of these artifacts count for
-// nothing. Two outputs that are said to be equivalent are no equivocation.
+// nothing.
 func (g *graph) findLies() {
 	type inputs struct {
 		key             leaf.Fingerprint
@@ -92,15 +92,16 @@ func (g *graph) spoil(s *statement) {
 	}
 }
 
-// outputs returns what a claim says that its build gave, by name. An output that
-// is said to be identical or equivalent to the subject stands for it.
+// outputs returns what a claim says that its build gave, by name, or nothing of a
+// claim that cannot equivocate. What is EQUIVALENT to the subject is said not to
+// be it, and not to be another thing either.
 func outputs(c *attest.Claim) map[string][]leaf.Digest {
 	from := c.Subjects
 	switch {
 	case c.Claim == leaf.ClaimBuild:
 	case c.Claim != leaf.ClaimReproduction || c.Obtained == attest.Substituted:
 		return nil
-	case c.Result == leaf.Identical || c.Result == leaf.Equivalent:
+	case c.Result == leaf.Identical:
 	case c.Result != leaf.Different:
 		return nil
 	case len(c.Subjects) == 1 && len(c.Outputs) == 1:

@@ -1,20 +1,28 @@
 // Package verify decides offline whether evidence proves what it claims.
 //
 // Entry takes one entry of a log: the attestation's bytes, a proof file, a
-// policy and public keys. It answers with a Report, whatever the input is.
-//
-// Invariants:
-//   - The zero Outcome is Unproven. Proven needs every check of the list to be
-//     ok: a check that was not done, or that is missing, is never a success.
-//   - One failed check refutes, whatever else is lacking.
-//   - A Report shows only what a check established. What the proof or the
-//     attestation says about itself stays out until then.
-//   - The signed bytes are the authority: the leaf that is shown is in the log
-//     and is the one that the attestation yields again here.
-//
+// policy and public keys. It answers with an EntryReport, whatever the input is.
 // Proven says that the attestation was logged and who signed it. It does not say
 // that what it states is true, that its signer is who it claims to be, or that
 // the key was not revoked before or after: these need more of the log.
+//
+// Open takes a bundle of entries, and Artifact decides by what is in it whether
+// an artifact was rebuilt by enough operators, and all that it is made from. It
+// answers with a Report.
+//
+// Invariants:
+//   - The zero Outcome is Unproven, and so is the zero Verdict. Proven needs
+//     every check of the list to be ok: a check that was not done, or that is
+//     missing, is never a success.
+//   - One failed check refutes, whatever else is lacking. Of a bundle with one
+//     wrong entry, nothing is believed.
+//   - An EntryReport shows only what a check established. What the proof or the
+//     attestation says about itself stays out until then.
+//   - The signed bytes are the authority: the leaf that is shown is in the log
+//     and is the one that the attestation yields again here.
+//   - Operators count, never keys, signatures or claims. What counts is the least
+//     that must: nothing is reproduced because it is assumed to be.
+//   - Evidence answers only to the policy and the time that it was verified by.
 //
 // The package does no I/O and reads no clock; its answer is a function of its
 // input.

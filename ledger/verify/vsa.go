@@ -21,6 +21,7 @@ const (
 // they do not begin with SLSA_.
 const (
 	LevelReproduced = "CAIRN_REPRODUCED" // by the policy, down to sources and seeds
+	LevelUnstated   = "CAIRN_REBUILT"    // by the policy, but nobody states from what
 	LevelExcepted   = "CAIRN_EXCEPTED"   // by a line of the policy, not reproduced
 	LevelSource     = "CAIRN_SOURCE"     // a source that is pinned by its digest
 	LevelSeed       = "CAIRN_SEED"       // a seed of the policy
@@ -86,10 +87,7 @@ func Summary(r *Report, by SummaryBy) (*attest.Statement, error) {
 	}
 	if r.Accepted {
 		s.VerificationResult = "PASSED"
-		s.VerifiedLevels = []string{LevelExcepted, levelUnevaluated}
-		if r.Verdict == VerdictReproduced {
-			s.VerifiedLevels[0] = LevelReproduced
-		}
+		s.VerifiedLevels = []string{r.level(), levelUnevaluated}
 	}
 	for _, a := range r.Attestations {
 		s.InputAttestations = append(s.InputAttestations, attest.ResourceDescriptor{Name: a.Entry, Digest: digestSet(a.Envelope)})
@@ -99,20 +97,29 @@ func Summary(r *Report, by SummaryBy) (*attest.Statement, error) {
 	})
 }
 
+// level returns the level of the artifact itself.
+func (r *Report) level() string {
+	switch {
+	case r.Verdict == VerdictReproduced && r.Ancestry.Unstated:
+		return LevelUnstated
+	case r.Verdict == VerdictReproduced:
+		return LevelReproduced
+	case r.Accepted:
+		return LevelExcepted
+	}
+	return levelFailed
+}
+
 // dependencyLevels counts what the artifact is made from, each once, without
 // itself.
 func (r *Report) dependencyLevels() map[string]int {
 	c := r.Counts
-	levels := map[string]int{LevelReproduced: c.Reproduced, LevelExcepted: c.Excepted, LevelSource: c.Sources, LevelSeed: c.Seeds}
-	levels[levelFailed] = c.Artifacts - c.Reproduced - c.Excepted + c.Refused
-	switch {
-	case r.Verdict == VerdictReproduced:
-		levels[LevelReproduced]--
-	case r.Accepted:
-		levels[LevelExcepted]--
-	default:
-		levels[levelFailed]--
+	levels := map[string]int{
+		LevelReproduced: c.Reproduced - c.Unstated, LevelUnstated: c.Unstated, LevelExcepted: c.Excepted,
+		LevelSource: c.Sources, LevelSeed: c.Seeds,
+		levelFailed: c.Artifacts - c.Reproduced - c.Excepted + c.Refused,
 	}
+	levels[r.level()]--
 	for level, n := range levels {
 		if n <= 0 {
 			delete(levels, level)

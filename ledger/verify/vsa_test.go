@@ -79,6 +79,9 @@ func TestSummaryOfOthers(t *testing.T) {
 		{"excepted", func(l *ledger) { toolOf(l); l.builds("a", "app", "toolchain:tool", "toolchain:nobody", "unpinned:x") },
 			[]string{"except pkg:generic/app until 2999-01-01 reason x"}, "PASSED", "CAIRN_EXCEPTED",
 			`{"CAIRN_REPRODUCED":1,"CAIRN_SEED":1,"CAIRN_SOURCE":1,"FAILED":2}`},
+		{"excepted, and differs", func(l *ledger) { both(l); l.rebuilds("c", "app", "app.other", app...) },
+			[]string{"except pkg:generic/app until 2999-01-01 reason x"}, "PASSED", "CAIRN_EXCEPTED",
+			`{"CAIRN_REPRODUCED":1,"CAIRN_SEED":1,"CAIRN_SOURCE":2}`},
 		{"resting on what is excepted", func(l *ledger) { l.builds("a", "app", "toolchain:tool"); l.builds("b", "app", "toolchain:tool") },
 			[]string{"except pkg:generic/tool until 2999-01-01 reason x"}, "PASSED", "CAIRN_REPRODUCED", `{"CAIRN_EXCEPTED":1}`},
 	} {
@@ -100,6 +103,30 @@ func TestSummaryOfOthers(t *testing.T) {
 				t.Errorf("policy %v", p)
 			}
 		})
+	}
+}
+
+// Where a policy without seeds is content with builds from nobody states what, a
+// summary is not.
+func TestSummaryOfUnstatedMaterials(t *testing.T) {
+	l := newLedger(t, "a", "b")
+	for _, who := range []string{"a", "b"} {
+		l.builds(who, "tool")
+		l.builds(who, "app", "toolchain:tool")
+	}
+	pol := l.policy(append(l.rebuilders(), "rebuild-group two 2 a b", "rebuild-quorum two")...)
+	by := verify.SummaryBy{Verifier: "https://verifier.example", Policy: []byte("p"), At: now}
+	for word, want := range map[string]string{
+		"app":  `["CAIRN_REPRODUCED","SLSA_BUILD_LEVEL_UNEVALUATED"] {"CAIRN_REBUILT":1}`,
+		"tool": `["CAIRN_REBUILT","SLSA_BUILD_LEVEL_UNEVALUATED"] null`,
+	} {
+		r := verify.Artifact(verify.Question{Artifact: digestOf(word), Policy: pol, At: now}, l.open(pol))
+		_, got := summaryOf(t, l, r, by)
+		levels, _ := json.Marshal(got["verifiedLevels"])
+		below, _ := json.Marshal(got["dependencyLevels"])
+		if s := string(levels) + " " + string(below); s != want || got["verificationResult"] != "PASSED" {
+			t.Errorf("%s: %s, want %s", word, s, want)
+		}
 	}
 }
 

@@ -141,51 +141,11 @@ func TestDeepAncestry(t *testing.T) {
 	w := newWorld(t)
 	seed := leaf.SHA256([]byte("seed"))
 	trust := w.people("seed " + string(seed))
-	var files []string
-	signers := make(map[string]*attest.Signer)
-	for _, who := range []string{"alice", "bob"} {
-		s, err := attest.ParsePrivateKey(read(t, w.path(who+".key")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		signers[who] = s
-	}
-	// Each is made from the two before it, and the first from the seed.
-	digests := []leaf.Digest{seed}
-	for i := range ancestors + 1 {
-		d := leaf.SHA256(fmt.Appendf(nil, "package %d", i))
-		var from []attest.ResourceDescriptor
-		for _, m := range digests[max(0, len(digests)-2):] {
-			role := "toolchain"
-			if m == seed {
-				role = "seed"
-			}
-			from = append(from, attest.ResourceDescriptor{Name: "input", Digest: map[string]string{"sha256": m.Hex()}, Annotations: map[string]any{"role": role}})
-		}
-		digests = append(digests, d)
-		for who, s := range signers {
-			p := &attest.Provenance{
-				BuildDefinition: attest.BuildDefinition{BuildType: attest.BuildTypeStageX, ResolvedDependencies: from},
-				RunDetails:      attest.RunDetails{Builder: attest.Builder{ID: "https://" + who + ".example/ci"}},
-			}
-			st, err := attest.NewStatement(attest.PredicateProvenance, p,
-				attest.ResourceDescriptor{Name: fmt.Sprintf("package-%d", i), Digest: map[string]string{"sha256": d.Hex()}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw, err := s.Sign(st)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files = append(files, w.write(fmt.Sprintf("%d.%s.attestation", i, who), string(raw)))
-		}
-	}
-	w.cairn(append([]string{"submit"}, files...)...)
-	last := string(digests[len(digests)-1])
+	digests := w.chain(seed, ancestors+1)
+	last := string(digests[ancestors])
 	w.cairn("bundle", last, "--policy", trust, "-O", w.path("deep.cairn-bundle"))
 
 	cmd := w.command("verify", last, "--bundle", w.path("deep.cairn-bundle"), "--policy", trust, "-o", "json")
-	// Nothing but what it is given: an empty root would need the files in it.
 	cmd.Env = []string{"HOME=" + filepath.Join(w.dir, "nobody")}
 	isolate(t, cmd)
 	begun := time.Now()
@@ -195,9 +155,54 @@ func TestDeepAncestry(t *testing.T) {
 	if jsonErr := json.Unmarshal(out, &v); err != nil || jsonErr != nil || v.Verdict != "reproduced" || !v.Accepted {
 		t.Fatalf("cairn verify: %v %v\n%s", err, jsonErr, out)
 	}
-	for _, d := range digests[1:] {
+	for _, d := range digests {
 		if n := v.Ancestry.find(string(d)); n == nil {
 			t.Errorf("%s is not in the ancestry", d)
 		}
 	}
+}
+
+// chain logs packages that alice and bob built, each from the two before it, and
+// the first from a seed. It returns their digests.
+func (w *world) chain(seed leaf.Digest, n int) []leaf.Digest {
+	w.t.Helper()
+	var digests []leaf.Digest
+	var files []string
+	for i := range n {
+		from := []attest.ResourceDescriptor{{Name: "seed", Digest: map[string]string{"sha256": seed.Hex()}, Annotations: map[string]any{"role": "seed"}}}
+		if i > 0 {
+			from = nil
+		}
+		for _, m := range digests[max(0, i-2):] {
+			from = append(from, attest.ResourceDescriptor{Name: "tool", Digest: map[string]string{"sha256": m.Hex()}, Annotations: map[string]any{"role": "toolchain"}})
+		}
+		d := leaf.SHA256(fmt.Appendf(nil, "package %d", i))
+		digests = append(digests, d)
+		for _, who := range []string{"alice", "bob"} {
+			files = append(files, w.write(fmt.Sprintf("%d.%s.attestation", i, who), string(w.build(who, fmt.Sprintf("package-%d", i), d, from))))
+		}
+	}
+	w.cairn(append([]string{"submit"}, files...)...)
+	return digests
+}
+
+// build returns someone's attestation of a build.
+func (w *world) build(who, name string, d leaf.Digest, from []attest.ResourceDescriptor) []byte {
+	w.t.Helper()
+	signer, err := attest.ParsePrivateKey(read(w.t, w.path(who+".key")))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	st, err := attest.NewStatement(attest.PredicateProvenance, &attest.Provenance{
+		BuildDefinition: attest.BuildDefinition{BuildType: attest.BuildTypeStageX, ResolvedDependencies: from},
+		RunDetails:      attest.RunDetails{Builder: attest.Builder{ID: "https://" + who + ".example/ci"}},
+	}, attest.ResourceDescriptor{Name: name, Digest: map[string]string{"sha256": d.Hex()}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	raw, err := signer.Sign(st)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return raw
 }

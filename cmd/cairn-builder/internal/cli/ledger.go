@@ -13,6 +13,7 @@ import (
 	"github.com/cairnlog/cairn/builder/record"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/policy"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -67,7 +68,7 @@ type gateFlags struct {
 
 func (g *gateFlags) flags(cmd *cobra.Command) {
 	cmdline.ChoiceVar(cmd, cmd.Flags(), &g.mode, "gate", "", "where a package has a gate, ask", "ledger", "off")
-	cmd.Flags().StringArrayVar(&g.operators, "gate-operator", nil, "count only results of the operator `URI`, with each of its engines; repeatable")
+	cmd.Flags().StringArrayVar(&g.operators, "gate-operator", nil, "count only results of the operator `URI`, with each of its engines; repeatable\n(default the operators of the policy's rebuilders, if it has any)")
 	cmd.Flags().DurationVar(&g.wait, "gate-wait", 0, "wait `DURATION` for a gate to open")
 }
 
@@ -81,7 +82,7 @@ func (g *gateFlags) gate(a *app, r *record.Recorder) (build.Gate, error) {
 		return nil, nil
 	}
 	gate := &build.LedgerGate{
-		Ledger: r.Ledger, Operators: g.operators,
+		Ledger: r.Ledger, Operators: g.counted(r.Ledger.Policy),
 		Waiting: func(reason string) { a.Note("waiting for a gate: %s", reason) },
 	}
 	if g.wait > 0 {
@@ -89,6 +90,19 @@ func (g *gateFlags) gate(a *app, r *record.Recorder) (build.Gate, error) {
 		gate.Grown = func(ctx context.Context, size int64) error { return grown(ctx, r.Ledger.Client, size, deadline) }
 	}
 	return gate, nil
+}
+
+// counted returns the operators whose results count: those of the flags, or those
+// of a policy that names rebuilders. If there are none, everybody's do.
+func (g *gateFlags) counted(p *policy.Policy) []string {
+	if len(g.operators) > 0 || p == nil {
+		return g.operators
+	}
+	var list []string
+	for _, r := range p.Rebuilders() {
+		list = append(list, r.Operator)
+	}
+	return list
 }
 
 // grown returns once the ledger has published a checkpoint of more than size
