@@ -9,9 +9,9 @@ import (
 	"filippo.io/edwards25519"
 )
 
-// Prepare returns the key in a form that verifies signatures in about half
-// the time, for whoever has thousands of them by one key to verify. It takes
-// 1.3 MiB, and as long as 50 verifications. The very same signatures verify: what the
+// Prepare returns the key in a form that verifies signatures in about half the
+// time, for whoever has thousands of them by one key to verify. It takes 1.3 MiB,
+// and as long as 50 verifications. The very same signatures verify: what the
 // prepared form does not accept, crypto/ed25519 decides about. Keys other than
 // Ed25519 are returned as they are.
 func (k *PublicKey) Prepare() *PublicKey {
