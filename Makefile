@@ -101,9 +101,10 @@ test: ## run all tests; ends with a count of passes, failures and skips
 	  exit $$status ) | bin/.testcount
 
 .PHONY: bench
-bench: ## run the Go benchmarks, load the real ledger on loopback, and time builds; about 10 minutes
+bench: ## run the Go benchmarks, load the real ledger on loopback, audit a log, and time builds; about 12 minutes
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCHPKGS)
 	go run ./cmd/e2e/loadgen $(LOADFLAGS)
+	go run ./cmd/e2e/auditbench
 	go run ./cmd/e2e/buildbench $(BUILDFLAGS)
 
 .PHONY: tree

@@ -3,6 +3,7 @@ module github.com/cairnlog/cairn
 go 1.26.3
 
 require (
+	filippo.io/edwards25519 v1.1.0
 	filippo.io/torchwood v0.9.0
 	github.com/BurntSushi/toml v1.5.0
 	github.com/ProtonMail/go-crypto v1.4.1

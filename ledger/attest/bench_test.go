@@ -40,12 +40,16 @@ func benchSigner(b *testing.B, generate func() (*attest.Signer, []byte, error)) 
 }
 
 func benchOpen(b *testing.B, generate func() (*attest.Signer, []byte, error)) {
+	benchOpenWith(b, generate, func(k *attest.PublicKey) *attest.PublicKey { return k })
+}
+
+func benchOpenWith(b *testing.B, generate func() (*attest.Signer, []byte, error), with func(*attest.PublicKey) *attest.PublicKey) {
 	s := benchSigner(b, generate)
 	env, err := s.Sign(benchStatement(b))
 	if err != nil {
 		b.Fatal(err)
 	}
-	ring := attest.NewKeyring(s.Public)
+	ring := attest.NewKeyring(with(s.Public))
 	b.ReportAllocs()
 	b.SetBytes(int64(len(env)))
 	for b.Loop() {
@@ -56,6 +60,18 @@ func benchOpen(b *testing.B, generate func() (*attest.Signer, []byte, error)) {
 }
 
 func BenchmarkOpenEd25519(b *testing.B) { benchOpen(b, attest.GenerateEd25519) }
+
+// BenchmarkOpenPrepared is what an audit does.
+func BenchmarkOpenPrepared(b *testing.B) {
+	benchOpenWith(b, attest.GenerateEd25519, (*attest.PublicKey).Prepare)
+}
+
+func BenchmarkPrepare(b *testing.B) {
+	s := benchSigner(b, attest.GenerateEd25519)
+	for b.Loop() {
+		s.Public.Prepare()
+	}
+}
 
 func BenchmarkOpenP256(b *testing.B) { benchOpen(b, attest.GenerateP256) }
 

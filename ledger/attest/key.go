@@ -69,6 +69,8 @@ func (k *PublicKey) Verify(msg, sig []byte) bool {
 	switch key := k.key.(type) {
 	case ed25519.PublicKey:
 		return ed25519.Verify(key, msg, sig)
+	case *prepared:
+		return key.verify(msg, sig)
 	case *ecdsa.PublicKey:
 		sum := sha256.Sum256(msg)
 		return ecdsa.VerifyASN1(key, sum[:], sig)

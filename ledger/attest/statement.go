@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -166,7 +167,8 @@ func (a *Attestation) openStatement(payload []byte) error {
 
 func (a *Attestation) openProvenance(predicate jsontext.Value) error {
 	var p Provenance
-	if err := decode(predicate, &p); err != nil {
+	// As a part of the payload, it has been searched for twins.
+	if err := json.Unmarshal(predicate, &p); err != nil {
 		return reason.Errorf(reason.PredicateInvalid, "parsing SLSA provenance: %w", err)
 	}
 	if p.BuildDefinition.BuildType == "" || p.RunDetails.Builder.ID == "" {
@@ -182,7 +184,8 @@ func (a *Attestation) openProvenance(predicate jsontext.Value) error {
 
 func (a *Attestation) openReproduction(predicate jsontext.Value) error {
 	var r Reproduction
-	if err := decode(predicate, &r); err != nil {
+	// As a part of the payload, it has been searched for twins.
+	if err := json.Unmarshal(predicate, &r); err != nil {
 		return reason.Errorf(reason.PredicateInvalid, "parsing reproduction: %w", err)
 	}
 	if n := len(r.Outputs); n > MaxOutputs {

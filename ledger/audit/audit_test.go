@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/audit"
 	"github.com/cairnlog/cairn/ledger/audit/audittest"
 )
@@ -81,6 +82,15 @@ func (w *world) build(dir string) (err error) {
 		}
 	}
 	return w.log.Close()
+}
+
+// ring is the keys of all authors.
+func (w *world) ring() attest.Keyring {
+	var keys []*attest.PublicKey
+	for _, a := range w.authors {
+		keys = append(keys, a.Public)
+	}
+	return attest.NewKeyring(keys...)
 }
 
 // keepEarly copies the directory as it is.
@@ -186,12 +196,26 @@ func TestAuditOfALedgerIsClean(t *testing.T) {
 	}
 }
 
-// resumable audits the early copy, and returns its state.
+// resumable returns the state of an audit of the early copy.
 func resumable(t *testing.T) string {
 	t.Helper()
+	early.once.Do(func() {
+		path := filepath.Join(t.TempDir(), "state")
+		wantClean(t, run(t, open(t, earlyCopy(t)), audit.Options{State: path}))
+		early.state, _ = os.ReadFile(path)
+		early.identities, _ = os.ReadFile(path + ".identities")
+	})
 	path := filepath.Join(t.TempDir(), "state")
-	wantClean(t, run(t, open(t, earlyCopy(t)), audit.Options{State: path}))
+	d := &damaged{}
+	d.put(t, path, early.state)
+	d.put(t, path+".identities", early.identities)
 	return path
+}
+
+// early is the state of an audit of the early copy.
+var early struct {
+	once              sync.Once
+	state, identities []byte
 }
 
 func TestAuditGoesOnFromItsState(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 const (
 	blobPage     = 512
 	maxAhead     = 4096     // attestations
+	aheadPages   = 6        // for one that is not there
 	maxAheadSize = 64 << 20 // bytes
 )
 
@@ -93,7 +94,7 @@ func (b *blobs) one(ctx context.Context, key [32]byte) ([]byte, error) {
 			b.size -= len(raw)
 			return raw, nil
 		}
-		if b.ended || pages == 2 {
+		if b.ended || pages == aheadPages {
 			_, raw, err := b.find(ctx, key)
 			return raw, err
 		}

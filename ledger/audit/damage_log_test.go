@@ -312,80 +312,90 @@ func flipDigest(b []byte) []byte {
 	}
 }
 
+// logs logs one more entry, and publishes.
+func logs(f func(t *testing.T, w *world) audittest.Entry) func(*testing.T, *damaged) {
+	return logged(func(t *testing.T, w *world) []audittest.Entry { return []audittest.Entry{f(t, w)} })
+}
+
+// reproduction is one that is not logged.
+func reproduction(t *testing.T, a *audittest.Author) audittest.Entry {
+	t.Helper()
+	e, err := a.Reproduction(9999)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func stranger(t *testing.T) *audittest.Author {
+	t.Helper()
+	a, err := audittest.NewAuthor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// relogged is an entry with other bytes, or another leaf, than its own.
+func relogged(t *testing.T, e audittest.Entry, raw []byte, change func(*leaf.Leaf)) audittest.Entry {
+	t.Helper()
+	l := *e.Leaf
+	l.Envelope = leaf.SHA256(raw)
+	change(&l)
+	text, err := l.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return audittest.Entry{Raw: raw, Text: text, Leaf: &l}
+}
+
 func entryDamage() []damage {
-	fatal := func(t *testing.T, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	one := func(f func(t *testing.T, w *world) audittest.Entry) func(*testing.T, *damaged) {
-		return logged(func(t *testing.T, w *world) []audittest.Entry { return []audittest.Entry{f(t, w)} })
-	}
-	reproduction := func(t *testing.T, a *audittest.Author) audittest.Entry {
-		e, err := a.Reproduction(9999)
-		fatal(t, err)
-		return e
-	}
 	return []damage{
-		{"an entry by a key that is not enrolled", one(func(t *testing.T, _ *world) audittest.Entry {
-			a, err := audittest.NewAuthor()
-			fatal(t, err)
-			return reproduction(t, a)
+		{"an entry by a key that is not enrolled", logs(func(t *testing.T, _ *world) audittest.Entry {
+			return reproduction(t, stranger(t))
 		}), "attestation-refused", 12},
 		{"an entry by a key that is enrolled later", logged(func(t *testing.T, _ *world) []audittest.Entry {
-			a, err := audittest.NewAuthor()
-			fatal(t, err)
+			a := stranger(t)
 			enrolment, err := a.Enrolment("https://operator.example/")
-			fatal(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			return []audittest.Entry{reproduction(t, a), enrolment}
 		}), "attestation-refused", 12},
-		{"an entry by a revoked key", one(func(t *testing.T, w *world) audittest.Entry {
+		{"an entry by a revoked key", logs(func(t *testing.T, w *world) audittest.Entry {
 			return reproduction(t, w.authors[2])
 		}), "key-revoked", 12},
-		{"a second revocation", one(func(t *testing.T, w *world) audittest.Entry {
+		{"a second revocation", logs(func(t *testing.T, w *world) audittest.Entry {
 			e, err := w.authors[2].Revocation("again")
-			fatal(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			return e
 		}), "key-revoked", 12},
-		{"a leaf that claims more than its attestation", one(func(t *testing.T, w *world) audittest.Entry {
+		{"a leaf that claims more than its attestation", logs(func(t *testing.T, w *world) audittest.Entry {
 			e := reproduction(t, w.authors[0])
-			l := *e.Leaf
-			l.Result = leaf.Different
-			text, err := l.Marshal()
-			fatal(t, err)
-			return audittest.Entry{Raw: e.Raw, Text: text, Leaf: &l}
+			return relogged(t, e, e.Raw, func(l *leaf.Leaf) { l.Result = leaf.Different })
 		}), "leaf-differs", 12},
-		{"an attestation whose signature does not verify", one(func(t *testing.T, w *world) audittest.Entry {
+		{"an attestation whose signature does not verify", logs(func(t *testing.T, w *world) audittest.Entry {
 			e := reproduction(t, w.authors[0])
 			raw := bytes.Clone(e.Raw)
 			at := bytes.Index(raw, []byte(`"sig":"`)) + 10
 			raw[at] = 'A' + (raw[at]-'A'+1)%2
-			l := *e.Leaf
-			l.Envelope = leaf.SHA256(raw)
-			text, err := l.Marshal()
-			fatal(t, err)
-			return audittest.Entry{Raw: raw, Text: text, Leaf: &l}
+			return relogged(t, e, raw, func(*leaf.Leaf) {})
 		}), "attestation-refused", 12},
-		{"an attestation that is none", one(func(t *testing.T, w *world) audittest.Entry {
-			e := reproduction(t, w.authors[0])
-			raw := []byte("not an attestation")
-			l := *e.Leaf
-			l.Envelope = leaf.SHA256(raw)
-			text, err := l.Marshal()
-			fatal(t, err)
-			return audittest.Entry{Raw: raw, Text: text, Leaf: &l}
+		{"an attestation that is none", logs(func(t *testing.T, w *world) audittest.Entry {
+			return relogged(t, reproduction(t, w.authors[0]), []byte("not an attestation"), func(*leaf.Leaf) {})
 		}), "attestation-refused", 12},
 		{"the same attestation twice", logged(func(t *testing.T, w *world) []audittest.Entry {
 			e := reproduction(t, w.authors[0])
 			return []audittest.Entry{e, e}
 		}), "entry-repeated", 10},
-		{"an entry that is no leaf", one(func(t *testing.T, w *world) audittest.Entry {
+		{"an entry that is no leaf", logs(func(t *testing.T, w *world) audittest.Entry {
 			e := reproduction(t, w.authors[0])
 			e.Text = append(bytes.Clone(e.Text), "more\n"...)
 			return e
 		}), "entry-malformed", 10},
-		{"an entry without a stored attestation", one(func(t *testing.T, w *world) audittest.Entry {
+		{"an entry without a stored attestation", logs(func(t *testing.T, w *world) audittest.Entry {
 			e := reproduction(t, w.authors[0])
 			e.Raw = nil
 			return e

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -19,7 +20,16 @@ type ring struct {
 	keys map[leaf.Fingerprint]*enrolled
 	// lost is the first index of an entry that may have enrolled anything.
 	lost *uint64
+	// prepared is how many keys are.
+	prepared atomic.Int32
 }
+
+// A key is prepared once it has signed so much that this pays, and only so many
+// are: they take 150 KiB each.
+const (
+	prepareAfter = 64
+	maxPrepared  = 64
+)
 
 type enrolled struct {
 	key   *attest.PublicKey // nil if its enrolment cannot be read
@@ -27,6 +37,20 @@ type enrolled struct {
 	row   store.Key // what the query index has of it
 	// vague says that an enrolment of it cannot be read, so that row is not known.
 	vague bool
+
+	uses atomic.Int32
+	fast atomic.Pointer[attest.PublicKey] // prepared, for who signs much
+}
+
+// ready returns the key to verify with.
+func (r *ring) ready(e *enrolled) *attest.PublicKey {
+	if fast := e.fast.Load(); fast != nil {
+		return fast
+	}
+	if e.uses.Add(1) == prepareAfter && r.prepared.Add(1) <= maxPrepared {
+		e.fast.Store(e.key.Prepare())
+	}
+	return e.key
 }
 
 func newRing() *ring { return &ring{keys: make(map[leaf.Fingerprint]*enrolled)} }
@@ -117,12 +141,12 @@ type at struct {
 // Lookup implements attest.Keyring.
 func (v at) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
 	v.mu.RLock()
-	defer v.mu.RUnlock()
 	e := v.keys[fp]
+	v.mu.RUnlock()
 	if e == nil || e.key == nil || e.first >= v.index {
 		return nil, false
 	}
-	return e.key, true
+	return v.ready(e), true
 }
 
 // Candidates implements attest.Keyring: a signature without a key id can only

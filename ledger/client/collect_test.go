@@ -227,6 +227,25 @@ func TestCollectHoldsTheCheckpointFirst(t *testing.T) {
 	}
 }
 
+func TestCollectSeveral(t *testing.T) {
+	w := newLadder(t)
+	b, err := w.client.Collect(t.Context(), leaf.SHA256([]byte("unheard of")), nil, w.policy, client.CollectOptions{
+		Also: []leaf.Digest{leaf.SHA256([]byte("other")), tool, tool},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := w.words(b)
+	for _, want := range []string{"alice builds other", "alice builds tool", "alice builds compiler"} {
+		if !slices.Contains(words, want) {
+			t.Errorf("%q is not among %q", want, words)
+		}
+	}
+	if _, err := w.client.Collect(t.Context(), tool, nil, nil, client.CollectOptions{Also: []leaf.Digest{"md5:00"}}); err == nil {
+		t.Error("a weak digest is collected")
+	}
+}
+
 func TestCollectWithoutPolicy(t *testing.T) {
 	w := newLadder(t)
 	b, err := w.client.Collect(t.Context(), tool, nil, nil, client.CollectOptions{})

@@ -20,10 +20,6 @@ type Image struct {
 // String returns the reference that runtimes take.
 func (i Image) String() string { return i.Repository + "@" + string(i.Digest) }
 
-// host returns the registry's, and path what follows it.
-func (i Image) host() string { h, _, _ := strings.Cut(i.Repository, "/"); return h }
-func (i Image) path() string { _, p, _ := strings.Cut(i.Repository, "/"); return p }
-
 // maxReference bounds a reference; repositories have at most 255 bytes, and tags
 // at most 128.
 const maxReference = 512

@@ -200,77 +200,99 @@ func FuzzSignaturePath(f *testing.F) {
 	})
 }
 
-func TestLookaside(t *testing.T) {
+// aStore is a lookaside store, and the directory of one image in it.
+type aStore struct {
+	*testing.T
+	*Lookaside
+	img           Image
+	dir           string
+	first, second []byte // signatures, of which the first has expired
+}
+
+func newStore(t *testing.T) *aStore {
 	k := signingKey(t)
-	l := &Lookaside{Dir: t.TempDir(), Key: k}
-	img := image("good")
-	dir := filepath.Join(l.Dir, "docker.io/stagex/good@sha256="+img.Digest.Hex())
-	first, second := sign(t, k, img, now.Add(-2*time.Hour), time.Hour), sign(t, k, img, now, time.Hour)
-	put := func(n int, b []byte) {
-		t.Helper()
-		if err := os.WriteFile(file(dir, n), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	s := &aStore{T: t, Lookaside: &Lookaside{Dir: t.TempDir(), Key: k}, img: image("good")}
+	s.dir = filepath.Join(s.Lookaside.Dir, "docker.io/stagex/good@sha256="+s.img.Digest.Hex())
+	s.first, s.second = sign(t, k, s.img, now.Add(-2*time.Hour), time.Hour), sign(t, k, s.img, now, time.Hour)
+	return s
+}
+
+func (s *aStore) check(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
 	}
-	want := func(what string, files ...string) {
-		t.Helper()
-		got := []string{}
-		for n := 1; ; n++ {
-			b, err := os.ReadFile(file(dir, n))
-			if err != nil {
-				break
-			}
-			switch {
-			case bytes.Equal(b, first):
-				b = []byte("first")
-			case bytes.Equal(b, second):
-				b = []byte("second")
-			}
-			got = append(got, string(b))
-		}
-		if diff := cmp.Diff(files, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", what, diff)
-		}
-	}
-	check := func(err error) {
-		t.Helper()
+}
+
+// write puts a file there as somebody else would.
+func (s *aStore) write(n int, b []byte) {
+	s.Helper()
+	s.check(os.MkdirAll(s.dir, 0o700))
+	s.check(os.WriteFile(file(s.dir, n), b, 0o600))
+}
+
+func (s *aStore) want(what string, files ...string) {
+	s.Helper()
+	got := []string{}
+	for n := 1; ; n++ {
+		b, err := os.ReadFile(file(s.dir, n))
 		if err != nil {
-			t.Fatal(err)
+			break
 		}
+		switch {
+		case bytes.Equal(b, s.first):
+			b = []byte("first")
+		case bytes.Equal(b, s.second):
+			b = []byte("second")
+		}
+		got = append(got, string(b))
 	}
-	removed, err := l.Remove(img, now)
-	if check(err); removed {
-		t.Error("removed what is not there")
+	if diff := cmp.Diff(files, got); diff != "" {
+		s.Errorf("%s (-want +got):\n%s", what, diff)
 	}
-	check(l.Put(img, first, now))
-	want("a signature", "first")
-	check(l.Put(img, second, now))
-	want("a new one takes its place, though it has expired", "second")
-	put(2, []byte("another's"))
-	put(3, first)
-	put(4, []byte("one more"))
-	check(l.Put(img, second, now))
-	want("the gate has one, and others keep theirs", "second", "another's", "one more")
-	removed, err = l.Remove(img, now)
-	if check(err); !removed {
-		t.Error("not removed")
+}
+
+func (s *aStore) remove(want bool) {
+	s.Helper()
+	removed, err := s.Remove(s.img, now)
+	if s.check(err); removed != want {
+		s.Errorf("removed %v, want %v", removed, want)
 	}
-	want("without a gap", "one more", "another's")
-	check(l.Put(img, second, now))
-	want("after those of others", "one more", "another's", "second")
-	check(os.RemoveAll(dir))
-	check(l.Put(img, second, now))
-	if _, err = l.Remove(img, now); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+}
+
+func TestLookaside(t *testing.T) {
+	s := newStore(t)
+	s.remove(false)
+	s.check(s.Put(s.img, s.first, now))
+	s.want("a signature", "first")
+	s.check(s.Put(s.img, s.second, now))
+	s.want("a new one takes its place, though it has expired", "second")
+	s.write(2, []byte("another's"))
+	s.write(3, s.first)
+	s.write(4, []byte("one more"))
+	s.check(s.Put(s.img, s.second, now))
+	s.want("the gate has one, and others keep theirs", "second", "another's", "one more")
+	s.remove(true)
+	s.want("without a gap", "one more", "another's")
+	s.check(s.Put(s.img, s.second, now))
+	s.want("after those of others", "one more", "another's", "second")
+}
+
+func TestLookasideLeavesNothingBehind(t *testing.T) {
+	s := newStore(t)
+	s.check(s.Put(s.img, s.second, now))
+	s.remove(true)
+	if _, err := os.Stat(s.dir); !os.IsNotExist(err) {
 		t.Errorf("the empty directory is still there: %v", err)
 	}
+}
+
+func TestLookasideIsFull(t *testing.T) {
+	s := newStore(t)
 	for n := range maxSignatures {
-		check(os.MkdirAll(dir, 0o700))
-		put(n+1, []byte("x"))
+		s.write(n+1, []byte("x"))
 	}
-	if err := l.Put(img, second, now); err == nil {
+	if err := s.Put(s.img, s.second, now); err == nil {
 		t.Error("one more than is read")
 	}
 }

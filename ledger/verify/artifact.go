@@ -118,9 +118,9 @@ func (r *Report) Exit() int {
 //
 // A claim counts if its key is a rebuilder's, if it obtained the artifact by
 // building it, and if all of its materials are good. One that names none counts
-// beside one that does; where nobody names any, it counts if the policy has no
-// seed. What is good only by itself is not: of a cycle, only those are good that
-// are so without it.
+// only for a policy that has no seed, and there beside one that counts, or where
+// nobody names any. What is good only by itself is not: of a cycle, only those are
+// good that are so without it.
 //
 // The answer is a function of the question and the evidence. It is never an
 // error: what cannot be decided is unproven.

@@ -188,7 +188,7 @@ func (h *heard) worthless(a *artifact) string {
 			return h.fault
 		}
 		if len(h.materials) == 0 && !a.supported {
-			return "it names no material, and no claim that counts does"
+			return "it names no material"
 		}
 		for _, m := range h.materials {
 			if m.built != nil && !m.built.good() {

@@ -25,6 +25,10 @@ type graph struct {
 	by        rules
 	ev        *Evidence
 	tolerated int // operators that may dissent
+	// wantsSeed is whether every claim must say what its build was made from, down
+	// to a seed. A policy without seeds asks who rebuilt what, no more; simple
+	// rules are those of cairn trace, which is all about ancestries.
+	wantsSeed bool
 
 	root   *artifact
 	known  map[leaf.Digest]*artifact
@@ -92,8 +96,9 @@ func newGraph(q *Question, by rules, ev *Evidence) *graph {
 		known: make(map[leaf.Digest]*artifact), heard: make(map[int]*heard), spoilt: make(map[vouch]bool),
 		lies: make(map[leaf.Digest][]*Equivocation),
 	}
-	if q.Rules == nil {
+	if g.wantsSeed = true; q.Rules == nil {
 		g.tolerated = q.Policy.Tolerates()
+		g.wantsSeed = len(q.Policy.Seeds()) > 0
 	}
 	return g
 }
@@ -324,7 +329,7 @@ func (g *graph) settle() {
 		if a.exception != nil {
 			release(a)
 		}
-		if !a.stated() && !g.by.wantsSeed() && g.support(a) && a.exception == nil {
+		if !a.stated() && g.support(a) && a.exception == nil {
 			release(a)
 		}
 	}
@@ -349,9 +354,8 @@ func (a *artifact) stated() bool {
 
 // count counts a claim whose materials are all good for an artifact, and reports
 // whether that reproduces it. Claims that name no material count beside it, as
-// rebuilders often leave to the builder to say what a build is made from. Where
-// nobody says so, they count only for rules that want no seed at the end of each
-// ancestry.
+// rebuilders often leave to the builder to say what a build is made from; but not
+// where that matters, as it would then be one builder's word.
 func (g *graph) count(a *artifact, h *heard) bool {
 	votes := len(a.votes)
 	reproduced := g.vote(a, h)
@@ -364,7 +368,7 @@ func (g *graph) count(a *artifact, h *heard) bool {
 // support counts the claims about an artifact that name no material, and reports
 // whether that reproduces it.
 func (g *graph) support(a *artifact) (reproduced bool) {
-	if a.supported {
+	if a.supported || g.wantsSeed {
 		return false
 	}
 	a.supported = true

@@ -17,8 +17,6 @@ type rules interface {
 	// quorum decides whether votes are enough for an artifact of these names.
 	quorum(names []string, votes []policy.Vote) policy.RebuildExplanation
 	isSeed(d leaf.Digest) bool
-	// wantsSeed reports whether every ancestry must be known, down to a seed.
-	wantsSeed() bool
 	// exception returns the exception that holds for one of these names.
 	exception(names []string) (policy.Exception, bool)
 }
@@ -67,9 +65,6 @@ func (r *policyRules) quorum(names []string, votes []policy.Vote) policy.Rebuild
 }
 
 func (r *policyRules) isSeed(d leaf.Digest) bool { return r.seeds[d] }
-
-// A policy that has no seed asks who rebuilt what, not where all of it came from.
-func (r *policyRules) wantsSeed() bool { return len(r.seeds) > 0 }
 
 func (r *policyRules) exception(names []string) (policy.Exception, bool) {
 	return r.Policy.Exception(names, r.q.At)
@@ -125,9 +120,6 @@ func (r *simpleRules) candidates(have []string) []string {
 func (r *simpleRules) isSeed(d leaf.Digest) bool {
 	return len(r.Seeds) == 0 || slices.Contains(r.Seeds, d)
 }
-
-// Simple rules are those of cairn trace, which is all about ancestries.
-func (r *simpleRules) wantsSeed() bool { return true }
 
 func (r *simpleRules) exception([]string) (policy.Exception, bool) { return policy.Exception{}, false }
 

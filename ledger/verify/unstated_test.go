@@ -23,11 +23,11 @@ var unstatedTests = []struct {
 	{"one names them, the other leaves it to that", func(l *ledger) {
 		l.builds("a", "app", "source:app.tar")
 		l.rebuilds("b", "app", "app")
-	}, verify.VerdictReproduced, verify.VerdictReproduced, false},
+	}, verify.VerdictUnproven, verify.VerdictReproduced, false},
 	{"who names none came first", func(l *ledger) {
 		l.rebuilds("b", "app", "app")
 		l.builds("a", "app", "source:app.tar")
-	}, verify.VerdictReproduced, verify.VerdictReproduced, false},
+	}, verify.VerdictUnproven, verify.VerdictReproduced, false},
 	{"one names a material that is not good, two name none", func(l *ledger) {
 		l.builds("a", "app", "toolchain:tool")
 		l.rebuilds("b", "app", "app")

@@ -67,6 +67,17 @@ func TestPodmanRunsWhatThePolicyAccepts(t *testing.T) {
 	}
 }
 
+// copies has skopeo copy an image, and wants it to be taken or refused for lack of
+// a signature.
+func (r *runtime) copies(t *testing.T, what, image string, want bool, more ...string) {
+	t.Helper()
+	args := append([]string{"--policy", r.policy, "copy", "--src-tls-verify=false"}, more...)
+	_, stderr, err := r.run(t, "skopeo", append(args, "docker://"+image, "dir:"+t.TempDir())...)
+	if (err == nil) != want || !want && !strings.Contains(stderr, unsigned) {
+		t.Errorf("%s: %s: %v\n%s", what, image, err, stderr)
+	}
+}
+
 // TestSkopeoTakesExportedSignatures has the signatures in files.
 func TestSkopeoTakesExportedSignatures(t *testing.T) {
 	need(t, "skopeo")
@@ -76,67 +87,58 @@ func TestSkopeoTakesExportedSignatures(t *testing.T) {
 	accepted, refused := w.push(t, "accepted", newImage(t, "a")), w.push(t, "refused", newImage(t, "b"))
 	w.rebuilt(t, accepted, "alice", "bob")
 	w.rebuilt(t, refused, "bob")
-	here, other := newImage(t, "here"), newImage(t, "other")
-	index, hereRef, otherRef := w.pushIndex(t, "index", here, other)
-	w.rebuilt(t, hereRef, "alice", "bob")
-
-	copied := func(image string, more ...string) (bool, string) {
-		t.Helper()
-		args := append([]string{"--policy", r.policy, "copy", "--src-tls-verify=false"}, more...)
-		_, stderr, err := r.run(t, "skopeo", append(args, "docker://"+image, "dir:"+t.TempDir())...)
-		return err == nil, stderr
-	}
-	for _, image := range []string{accepted, refused, index} {
-		if ok, stderr := copied(image); ok || !strings.Contains(stderr, unsigned) {
-			t.Errorf("before anything is signed: %s: %v\n%s", image, ok, stderr)
-		}
-	}
-	signed, code := w.signatures(t, exported, accepted, w.registry+"/app/refused:1", index)
-	want := map[string]bool{accepted: true, refused: false, index: false, hereRef: true, otherRef: false}
-	if diff := cmp.Diff(want, signed); diff != "" || code != 3 {
+	r.copies(t, "before anything is signed", accepted, false)
+	signed, code := w.signatures(t, exported, accepted, w.registry+"/app/refused:1")
+	if diff := cmp.Diff(map[string]bool{accepted: true, refused: false}, signed); diff != "" || code != 3 {
 		t.Errorf("exit code %d; accepted (-want +got):\n%s", code, diff)
 	}
-	if n := countFiles(t, filepath.Join(exported, "lookaside")); n != 2 {
-		t.Errorf("%d signatures, want 2", n)
-	}
-	for image, want := range map[string]bool{accepted: true, w.registry + "/app/accepted:1": true, refused: false, index: true} {
-		if ok, stderr := copied(image); ok != want || !ok && !strings.Contains(stderr, unsigned) {
-			t.Errorf("%s: %v\n%s", image, ok, stderr)
-		}
-	}
-	if ok, stderr := copied(index, "--all"); ok || !strings.Contains(stderr, unsigned) {
-		t.Errorf("all manifests of an index, one of them unsigned: %v\n%s", ok, stderr)
-	}
-	w.rebuilt(t, otherRef, "carol", "bob")
-	if signed, code = w.signatures(t, exported, index); code != 0 || !signed[index] {
-		t.Errorf("exit code %d, accepted %v", code, signed)
-	}
-	if ok, stderr := copied(index, "--all", "--remove-signatures"); !ok {
-		t.Errorf("all manifests of an index:\n%s", stderr)
-	}
-	// Another's image under the name of the accepted one has another digest, and
-	// the accepted one under another's name no signature.
+	r.copies(t, "two of three operators", accepted, true)
+	r.copies(t, "by tag", w.registry+"/app/accepted:1", true)
+	r.copies(t, "one of three operators", refused, false)
+
+	// The accepted image under another's name has no signature, and one that is
+	// moved there is for another repository.
 	stray := w.push(t, "stray", newImage(t, "a"))
-	if ok, stderr := copied(stray); ok || !strings.Contains(stderr, unsigned) {
-		t.Errorf("under another name: %v\n%s", ok, stderr)
-	}
-	// A signature that is moved there is for another repository.
-	from, to := filepath.Join(exported, "lookaside", w.registry, "app", "accepted"), filepath.Join(exported, "lookaside", w.registry, "app", "stray")
-	suffix := "@sha256=" + accepted[strings.LastIndexByte(accepted, ':')+1:]
-	if err := os.CopyFS(to+suffix, os.DirFS(from+suffix)); err != nil {
+	r.copies(t, "under another name", stray, false)
+	app, suffix := filepath.Join(exported, "lookaside", w.registry, "app"), "@sha256="+accepted[strings.LastIndexByte(accepted, ':')+1:]
+	if err := os.CopyFS(filepath.Join(app, "stray"+suffix), os.DirFS(filepath.Join(app, "accepted"+suffix))); err != nil {
 		t.Fatal(err)
 	}
-	if ok, stderr := copied(stray); ok || !strings.Contains(stderr, "is not accepted") {
-		t.Errorf("with another's signature: %v\n%s", ok, stderr)
+	_, stderr, err := r.run(t, "skopeo", "--policy", r.policy, "copy", "--src-tls-verify=false", "docker://"+stray, "dir:"+t.TempDir())
+	if err == nil || !strings.Contains(stderr, "is not accepted") {
+		t.Errorf("with another's signature: %v\n%s", err, stderr)
 	}
-	// Dissent takes the signature away again.
+
 	w.dissents(t, accepted, "carol")
 	if signed, code = w.signatures(t, exported, accepted); code != 1 || signed[accepted] {
 		t.Errorf("exit code %d, accepted %v", code, signed)
 	}
-	if ok, stderr := copied(accepted); ok || !strings.Contains(stderr, unsigned) {
-		t.Errorf("after a dissent: %v\n%s", ok, stderr)
+	r.copies(t, "after a dissent", accepted, false)
+}
+
+// TestSkopeoTakesIndexes: each manifest of an index has a signature of its own.
+func TestSkopeoTakesIndexes(t *testing.T) {
+	need(t, "skopeo")
+	w := newWorld(t)
+	exported := w.export(t)
+	r := newRuntime(t, exported)
+	index, here, other := w.pushIndex(t, "index", newImage(t, "here"), newImage(t, "other"))
+	w.rebuilt(t, here, "alice", "bob")
+	r.copies(t, "before anything is signed", index, false)
+	signed, code := w.signatures(t, exported, index)
+	if diff := cmp.Diff(map[string]bool{index: false, here: true, other: false}, signed); diff != "" || code != 3 {
+		t.Errorf("exit code %d; accepted (-want +got):\n%s", code, diff)
 	}
+	if n := countFiles(t, filepath.Join(exported, "lookaside")); n != 1 {
+		t.Errorf("%d signatures, want 1", n)
+	}
+	r.copies(t, "this platform's manifest", index, true)
+	r.copies(t, "all manifests, one of them unsigned", index, false, "--all")
+	w.rebuilt(t, other, "carol", "bob")
+	if signed, code = w.signatures(t, exported, index); code != 0 || !signed[index] {
+		t.Errorf("exit code %d, accepted %v", code, signed)
+	}
+	r.copies(t, "all manifests", index, true, "--all", "--remove-signatures")
 	digestsOnly(t, w, index)
 }
 

@@ -130,23 +130,12 @@ func (l *Log) Size() uint64 { return l.size }
 func (l *Log) Add(ctx context.Context, entries ...Entry) error {
 	var blobs []store.Blob
 	futures := make([]engine.Future, 0, len(entries))
-	indexed := make([]store.Entry, 0, len(entries))
+	indexed := make([]store.Entry, len(entries))
 	for i := range entries {
 		e := &entries[i]
 		if e.Raw != nil {
 			blobs = append(blobs, store.Blob{Digest: leaf.SHA256(e.Raw), Bytes: e.Raw})
 		}
-		x := store.Entry{Index: l.size + uint64(i), Text: e.Text, Leaf: e.Leaf}
-		switch {
-		case e.Enrols != nil:
-			x.Enrols = &store.Key{
-				Fingerprint: e.Enrols.Key.Fingerprint, PEM: e.Enrols.Key.PEM,
-				Operator: e.Enrols.Operator, URL: e.Enrols.URL, Enrolled: x.Index,
-			}
-		case e.Leaf.Kind == leaf.KindRevoke:
-			x.Revokes = e.Leaf.Keys[0]
-		}
-		indexed = append(indexed, x)
 	}
 	if err := l.blobs.Put(ctx, blobs); err != nil {
 		return err
@@ -159,12 +148,29 @@ func (l *Log) Add(ctx context.Context, entries ...Entry) error {
 		if err != nil {
 			return err
 		}
-		if index != l.size+uint64(i) {
-			return fmt.Errorf("entry %d was logged as %d", l.size+uint64(i), index)
+		// The engine may let one batch of its own overtake another.
+		if index-l.size >= uint64(len(entries)) {
+			return fmt.Errorf("an entry behind %d was logged as %d", l.size, index)
 		}
+		indexed[index-l.size] = indexedEntry(index, &entries[i])
 	}
 	l.size += uint64(len(entries))
 	return l.index.Add(ctx, indexed)
+}
+
+// indexedEntry is an entry as the query index takes it.
+func indexedEntry(index uint64, e *Entry) store.Entry {
+	x := store.Entry{Index: index, Text: e.Text, Leaf: e.Leaf}
+	switch {
+	case e.Enrols != nil:
+		x.Enrols = &store.Key{
+			Fingerprint: e.Enrols.Key.Fingerprint, PEM: e.Enrols.Key.PEM,
+			Operator: e.Enrols.Operator, URL: e.Enrols.URL, Enrolled: index,
+		}
+	case e.Leaf.Kind == leaf.KindRevoke:
+		x.Revokes = e.Leaf.Keys[0]
+	}
+	return x
 }
 
 // Tree returns the tree of the first size entries.

@@ -41,7 +41,8 @@ tool as --equivalence. What was fetched rather than built is --obtained
 SUBSTITUTED, and counts for nothing.
 
 Materials are what the rebuild was made from, as for cairn attest build; without
-any, the rebuild counts only beside a claim that names them.
+any, the rebuild counts for nothing where a policy wants ancestries down to a
+seed.
 
 The machine's os, kernel, arch and cpuVendor are stated unless --env says
 otherwise: they become public.`,

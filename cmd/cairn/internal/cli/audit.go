@@ -132,8 +132,11 @@ func auditText(p term.Printer, r *audit.Report) {
 		p.Printf("%s\n", p.Paint(term.Good, "clean"))
 		return
 	}
-	total := len(r.Findings) + r.LeftOut
-	p.Printf("%s\n", p.Paint(term.Bad, fmt.Sprintf("%d findings", total)))
+	total := fmt.Sprintf("%d findings", len(r.Findings)+r.LeftOut)
+	if total == "1 findings" {
+		total = "1 finding"
+	}
+	p.Printf("%s\n", p.Paint(term.Bad, total))
 }
 
 // auditSkipped names what was not looked at.

@@ -196,14 +196,11 @@ func checkExample(t *testing.T, line string) {
 	}
 }
 
+// usageTest is a command line that is wrong, and what is said of it.
+type usageTest struct{ args, errText, hint, wantReason string }
+
 func TestUsageErrors(t *testing.T) {
-	w := newWorld(t)
-	tests := []struct {
-		args       string
-		errText    string
-		hint       string
-		wantReason string
-	}{
+	testUsage(t, []usageTest{
 		{"bogus", `unknown command "bogus"`, "run `cairn --help`", "USAGE"},
 		{"sho", `unknown command "sho"`, "did you mean `cairn show`?", "USAGE"},
 		{"attest", "cairn attest needs a command", "run `cairn attest --help`", "USAGE"},
@@ -235,6 +232,12 @@ func TestUsageErrors(t *testing.T) {
 		{"enrol --key @/alice.key", "no operator is named", "--operator", "USAGE"},
 		{"enrol --key @/alice.key --operator alice --dry-run", "not an absolute URI", "cairn enrol", "ENROLMENT_INVALID"},
 		{"enrol --key @/hello.deb --operator https://a.example", "no PEM block PRIVATE KEY", "Ed25519", "KEY_UNSUPPORTED"},
+		{"help bogus", "there is no command or topic", "cairn help", "USAGE"},
+	})
+}
+
+func TestUsageErrorsAboutArtifacts(t *testing.T) {
+	testUsage(t, []usageTest{
 		{"verify", "no artifact is named", "cairn help names", "USAGE"},
 		{"verify @/hello.deb --at yesterday", `--at "yesterday" is no time`, "2026-11-21", "USAGE"},
 		{"verify @/hello.deb --name x", "reading --name", "purl specification", "PURL_INVALID"},
@@ -246,8 +249,12 @@ func TestUsageErrors(t *testing.T) {
 		{"bundle @/hello.deb -O - -o json", "stdout cannot have both", "-O FILE", "USAGE"},
 		{"status @/hello.deb --filter good", "is no verdict", "reproduced, differs", "USAGE"},
 		{"trace @/hello.deb --quorum 0", "proves nothing", "at least 1", "USAGE"},
-		{"help bogus", "there is no command or topic", "cairn help", "USAGE"},
-	}
+	})
+}
+
+func testUsage(t *testing.T, tests []usageTest) {
+	t.Helper()
+	w := newWorld(t)
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
 			w.t = t

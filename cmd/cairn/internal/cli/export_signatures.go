@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"github.com/cairnlog/cairn/ledger/gate"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
-	"github.com/cairnlog/cairn/ledger/verify"
 )
 
 // signaturesAnswer is the JSON of cairn export signatures.
@@ -155,7 +153,7 @@ func (e *signatureExport) export(ctx context.Context, img gate.Image) ([]signedI
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		s := signedImage{Image: img.String(), Reasons: []string{}, Remarks: []string{}, Error: err.Error(), exit: exitOf(err)}
+		s := signedImage{Image: img.String(), Reasons: []string{}, Remarks: []string{}, Error: err.Error(), exit: cmdline.Lookup(cmdline.Classify(err).Reason).Exit}
 		if s.Removed, err = e.store.Remove(img, time.Now()); err != nil {
 			return nil, cmdline.Unwritable("removing a signature", err)
 		}
@@ -193,15 +191,6 @@ func (e *signatureExport) settle(d *gate.Decision) (signedImage, error) {
 		return s, err
 	}
 	return s, e.store.Put(d.Image, signature, now)
-}
-
-// exitOf returns the exit code for what kept a decision from being made.
-func exitOf(err error) int {
-	var wrong *verify.OpenError
-	if errors.As(err, &wrong) {
-		return wrong.Exit()
-	}
-	return cmdline.Lookup(cmdline.Classify(err).Reason).Exit
 }
 
 // graver returns the exit code that weighs more: what a log did wrong, then a

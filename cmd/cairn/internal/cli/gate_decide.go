@@ -16,8 +16,8 @@ import (
 // decider returns what decides by the policy on what the ledger has, as `cairn
 // verify` does.
 func (a *app) decider() (gate.Decider, error) {
-	if a.policy == "" {
-		return nil, cmdline.Usagef("give --policy FILE, or set CAIRN_POLICY", "no policy says whom to believe")
+	if err := a.requirePolicy(); err != nil {
+		return nil, err
 	}
 	pol, err := cmdline.ReadPolicy(a.policy)
 	if err != nil {
@@ -35,19 +35,19 @@ func (a *app) decider() (gate.Decider, error) {
 		if err != nil {
 			return nil, err
 		}
-		names := []string{purl}
+		t := &target{digest: img.Digest, names: []string{purl}}
 		// Decisions are made at the same time: each has a session of its own.
-		o := &online{Client: c.Client, policy: pol, memory: a.remember(pol.Logs())}
-		b, err := o.Collect(ctx, img.Digest, names, pol, client.CollectOptions{})
+		o := &online{Client: c.Client, policy: pol, logs: pol.Logs(), memory: a.remember(pol.Logs())}
+		q := &inquiry{a: a, policy: pol, at: time.Now().UTC(), online: o}
+		b, err := o.Collect(ctx, t.digest, t.names, pol, client.CollectOptions{})
 		if err != nil {
 			return nil, err
 		}
-		at := time.Now()
-		ev, err := verify.Open(b, pol, at)
+		ev, err := q.open(b)
 		if err != nil {
 			return nil, err
 		}
-		return verify.Artifact(verify.Question{Artifact: img.Digest, Names: names, Policy: pol, At: at}, ev), nil
+		return q.judge(t, ev), nil
 	}, nil
 }
 

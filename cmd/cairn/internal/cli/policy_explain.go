@@ -240,7 +240,7 @@ func (v *explainAnswer) text(p term.Printer, ascii bool) {
 
 func (g *glyphs) exceptionGlyph(holds bool) string {
 	if holds {
-		return g.excepted
+		return g.good
 	}
 	return g.untried
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -85,7 +86,7 @@ type statusCounts struct {
 	Unproven   int     `json:"unproven"`
 	Untried    int     `json:"untried"`
 	Excepted   int     `json:"excepted"`   // of these, whatever their verdict
-	Percentage float64 `json:"percentage"` // reproduced of all, rounded down to a tenth
+	Percentage float64 `json:"percentage"` // reproduced of all, to a tenth
 }
 
 func (a *app) status(ctx context.Context, arg string, filter []string, f *inquiryFlags) error {
@@ -252,7 +253,10 @@ func (v *statusAnswer) sortAndCount() {
 		v.refused = v.refused || !p.Accepted && (p.Verdict == verify.VerdictDiffers || p.Verdict == verify.VerdictFailed)
 	}
 	if c.Total > 0 {
-		c.Percentage = float64(c.Reproduced*1000/c.Total) / 10 // down: 100 % is all
+		c.Percentage = math.Round(float64(c.Reproduced)*1000/float64(c.Total)) / 10
+		if c.Reproduced < c.Total {
+			c.Percentage = min(c.Percentage, 99.9) // almost all is not all
+		}
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 
 // glyphs stand beside the words of verdicts. Colour only repeats them.
 type glyphs struct {
-	good, differs, failed, unproven, untried, excepted string
-	mid, last, down, none, cut                         string
+	good, differs, failed, unproven, untried string
+	mid, last, down, none, cut               string
 }
 
 var (
-	unicodeGlyphs = glyphs{"✓", "✗", "!", "?", "·", "~", "├─ ", "└─ ", "│  ", "   ", "…"}
-	asciiGlyphs   = glyphs{"ok", "NO", "!!", "??", "--", "~~", "|- ", "`- ", "|  ", "   ", "..."}
+	unicodeGlyphs = glyphs{"✓", "✗", "!", "?", "·", "├─ ", "└─ ", "│  ", "   ", "…"}
+	asciiGlyphs   = glyphs{"ok", "NO", "!!", "??", "--", "|- ", "`- ", "|  ", "   ", "..."}
 )
 
 func glyphsFor(ascii bool) *glyphs {
@@ -37,7 +37,7 @@ func (g *glyphs) state(p term.Printer, v verify.Verdict, pinned, excepted bool) 
 	case v == verify.VerdictReproduced:
 		glyph, colour = g.good, term.Good
 	case excepted:
-		word, glyph, colour = word+", excepted", g.excepted, term.Dim
+		word, glyph, colour = "excepted ("+word+")", g.good, term.Dim
 	case v == verify.VerdictDiffers:
 		glyph = g.differs
 	case v == verify.VerdictFailed:
@@ -71,7 +71,7 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// byOperators says who obtained an artifact, and in which entries.
+// byOperator says who obtained an artifact, and in which entries.
 func byOperator(o *verify.Operator) string {
 	who := o.Operator
 	if len(o.Rebuilders) > 0 {
@@ -90,11 +90,6 @@ func dissentLine(d *verify.Dissent) string {
 
 func equivocationLine(e *verify.Equivocation) string {
 	return fmt.Sprintf("%s contradicts itself about %q in %s: its votes do not count", e.Operator, e.Name, strings.Join(e.Entries, ", "))
-}
-
-// quorumLine says how one rebuild-quorum stands.
-func quorumLine(q *policy.RebuildQuorum) string {
-	return fmt.Sprintf("%d of %s (%s)", len(q.Operators), plural(len(operatorsOf(&q.Node, nil)), "operator", "operators"), q.Line)
 }
 
 // operatorsOf adds the operators below a node of a rebuild-quorum to a set.

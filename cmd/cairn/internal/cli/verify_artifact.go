@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"time"
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/verify"
@@ -47,6 +48,8 @@ func (a *app) answerReport(r *verify.Report) {
 		p.Printf("%s\n", glyphsFor(a.ascii()).state(p, r.Verdict, false, r.Exception != nil))
 	default:
 		_ = r.Text(a.Out, a.ascii()) // the error is found at the end of the run
+		p := a.Printer(a.Out)
+		p.Printf("    at       %s\n", r.At.UTC().Format(time.RFC3339))
 	}
 }
 

@@ -1,0 +1,99 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha512"
+	"sync"
+
+	"filippo.io/edwards25519"
+)
+
+// Prepare returns the key in a form that verifies signatures in less than half
+// the time, for whoever has thousands of them by one key to verify. It takes
+// 150 KiB, and as long as a few verifications. The very same signatures verify: what the
+// prepared form does not accept, crypto/ed25519 decides about. Keys other than
+// Ed25519 are returned as they are.
+func (k *PublicKey) Prepare() *PublicKey {
+	pub, ok := k.key.(ed25519.PublicKey)
+	if !ok {
+		return k
+	}
+	a, err := new(edwards25519.Point).SetBytes(pub)
+	if err != nil {
+		return k // no signature verifies with it
+	}
+	p := *k
+	p.key = &prepared{PublicKey: pub, minusA: newMultiples(a.Negate(a))}
+	return &p
+}
+
+// prepared is an Ed25519 key with the multiples of its negated point.
+type prepared struct {
+	ed25519.PublicKey
+	minusA *multiples
+}
+
+// multiples has j·16^i of a point at [i][j-1], so that a multiple of the point is
+// the sum of one of them for each four bits of the scalar, and no doublings.
+// Wider steps would be fewer, but a table that does not stay in the cache costs
+// more than it saves. Everything in it is public, so that it does not matter what
+// the time of using it depends on.
+type multiples [64][15]edwards25519.Point
+
+func newMultiples(p *edwards25519.Point) *multiples {
+	var m multiples
+	base := new(edwards25519.Point).Set(p)
+	for i := range m {
+		row := &m[i]
+		row[0].Set(base)
+		for j := 1; j < len(row); j++ {
+			row[j].Add(&row[j-1], base)
+		}
+		base.Add(&row[len(row)-1], base)
+	}
+	return &m
+}
+
+// addTo adds the multiple by a scalar, of 32 bytes in little-endian order.
+func (m *multiples) addTo(sum *edwards25519.Point, scalar []byte) {
+	for i, b := range scalar {
+		if low := b & 15; low > 0 {
+			sum.Add(sum, &m[2*i][low-1])
+		}
+		if high := b >> 4; high > 0 {
+			sum.Add(sum, &m[2*i+1][high-1])
+		}
+	}
+}
+
+var ofGenerator = sync.OnceValue(func() *multiples { return newMultiples(edwards25519.NewGeneratorPoint()) })
+
+// verify is RFC 8032's check as crypto/ed25519 does it: R, as it is encoded,
+// must be S·B - k·A.
+func (p *prepared) verify(msg, sig []byte) bool {
+	return p.accepts(msg, sig) || ed25519.Verify(p.PublicKey, msg, sig)
+}
+
+func (p *prepared) accepts(msg, sig []byte) bool {
+	if len(sig) != ed25519.SignatureSize {
+		return false
+	}
+	h := sha512.New()
+	h.Write(sig[:32])
+	h.Write(p.PublicKey)
+	h.Write(msg)
+	var sum [sha512.Size]byte
+	k, err := new(edwards25519.Scalar).SetUniformBytes(h.Sum(sum[:0]))
+	if err != nil {
+		return false
+	}
+	s, err := new(edwards25519.Scalar).SetCanonicalBytes(sig[32:])
+	if err != nil {
+		return false
+	}
+	r := edwards25519.NewIdentityPoint()
+	ofGenerator().addTo(r, s.Bytes())
+	p.minusA.addTo(r, k.Bytes())
+	return bytes.Equal(r.Bytes(), sig[:32])
+}
