@@ -282,6 +282,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a large attestation", archive(t, head, [2]string{a0[0], strings.Repeat("x", attest.MaxEnvelope+1)}, p0), "between 1 and the limit"},
 		{"a proof that is none", archive(t, head, a0, [2]string{p0[0], "hello"}), p0[0] + ": parsing tlog-proof"},
 		{"a size with a zero before it", pack(t, head+strings.Replace(listed(a0, p0), " 486 ", " 0486 ", 1), a0, p0), "cairn-bundle: the bytes are not"},
+		{"names without end", pack(t, head+strings.Repeat("name pkg:a/b\n", 10_000)), "line 68: more than 64 names"},
 		{"a manifest without its digest", bytes.Replace(archive(t, head), []byte("manifest sha256"), []byte("manifest sha512"), 1), "its last line is not"},
 		{"a flipped attestation", bytes.Replace(archive(t, head, a0, p0), []byte("payloadType"), []byte("payloadtype"), 1), a0[0] + ": its digest is"},
 	} {

@@ -149,14 +149,20 @@ func parseManifest(b []byte) (*manifest, error) {
 	if want := sumPrefix + string(leaf.SHA256(above)); !ok || sum != want {
 		return nil, fmt.Errorf("its last line is not %q: it was changed, or cut off", want)
 	}
-	lines := strings.Split(strings.TrimSuffix(string(above), "\n"), "\n")
-	if lines[0] != manifestHeader {
-		return nil, fmt.Errorf("its first line is %.160q, not %q", lines[0], manifestHeader)
-	}
 	m := &manifest{}
-	for i, line := range lines[1:] {
-		if err := m.parseLine(line, i == 0); err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+2, err)
+	n := 0
+	// One by one: half a gigabyte can have as many lines.
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(above), "\n"), "\n") {
+		switch n++; {
+		case n == 1 && line != manifestHeader:
+			return nil, fmt.Errorf("its first line is %.160q, not %q", line, manifestHeader)
+		case n == 1:
+			continue
+		case len(m.names) > MaxNames || len(m.parts) > 2*MaxEntries:
+			return nil, fmt.Errorf("line %d: more than %d names, or %d entries", n, MaxNames, MaxEntries)
+		}
+		if err := m.parseLine(line, n == 2); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 	}
 	return m, nil

@@ -46,7 +46,7 @@ func (c *Client) Claims(ctx context.Context, query *cairnv1.ListAttestationsRequ
 	if err != nil {
 		return nil, err
 	}
-	entries, err := r.list(ctx, query)
+	entries, err := r.list(ctx, query, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -46,7 +48,7 @@ func TestClaimsAreBounded(t *testing.T) {
 		}
 		_, _ = fmt.Fprintf(w, `{"entries":[%s],"nextPageToken":"%d"}`, strings.Join(entries, ","), index)
 	})
-	if _, err := r.list(t.Context(), &cairnv1.ListAttestationsRequest{}); err == nil || !strings.Contains(err.Error(), "more than 100000 entries") {
+	if _, err := r.list(t.Context(), &cairnv1.ListAttestationsRequest{}, nil); err == nil || !strings.Contains(err.Error(), "more than 100000 entries") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -67,5 +69,38 @@ func TestReadEntriesAreBounded(t *testing.T) {
 		if last := i == MaxEntries; (err != nil) != last {
 			t.Fatalf("entry %d: %v", i, err)
 		}
+	}
+}
+
+// TestUnheardEntriesAreNotCounted: a stranger who logs a great deal about an
+// artifact must not keep what is heard from being read.
+func TestUnheardEntriesAreNotCounted(t *testing.T) {
+	index := 0
+	r := readerOf(t, func(w http.ResponseWriter) {
+		var entries []string
+		for range 50_000 {
+			entries = append(entries, fmt.Sprintf(`{"index":"%d"}`, index))
+			index++
+		}
+		next := "more"
+		if index > MaxEntries+50_000 {
+			next = ""
+		}
+		_, _ = fmt.Fprintf(w, `{"entries":[%s],"nextPageToken":%q}`, strings.Join(entries, ","), next)
+	})
+	keep := func(e *cairnv1.Entry) bool { return e.GetIndex()%10_000 == 0 }
+	if got, err := r.list(t.Context(), &cairnv1.ListAttestationsRequest{}, keep); err != nil || len(got) != 20 {
+		t.Errorf("%d entries, error %v", len(got), err)
+	}
+}
+
+// TestReadWithoutTime: what was not read for want of time must not be taken for
+// read.
+func TestReadWithoutTime(t *testing.T) {
+	r := readerOf(t, func(http.ResponseWriter) {})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.read(ctx, []*cairnv1.Entry{{Index: 1}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -85,7 +85,7 @@ func (c *Client) Collect(ctx context.Context, artifact leaf.Digest, names []stri
 			return nil, err
 		}
 	}
-	col := &collector{reader: r, trusted: rebuilders(pol), seen: make(map[leaf.Digest]bool)}
+	col := &collector{reader: r, trusted: rebuilders(pol), seen: make(map[leaf.Digest]bool), first: make(map[string]int64)}
 	if opts.Progress != nil {
 		r.progress = func(entries, bytes int) {
 			opts.Progress(CollectProgress{Digests: len(col.seen), Entries: entries, Bytes: bytes})
@@ -118,6 +118,7 @@ type collector struct {
 	*reader
 	trusted map[leaf.Fingerprint]bool // nil for all
 	seen    map[leaf.Digest]bool      // digests that were or are to be looked up
+	first   map[string]int64          // entry of each payload and the keys that count
 }
 
 // ancestry reads the entries about artifacts and their ancestry, one generation
@@ -191,23 +192,52 @@ func (c *collector) lists(ctx context.Context, digests []leaf.Digest) ([]digestL
 			if err != nil {
 				return err
 			}
-			entries, err := c.list(ctx, query)
-			lists[i] = digestList{d, slices.DeleteFunc(entries, c.unheard), about}
+			entries, err := c.list(ctx, query, c.hears)
+			lists[i] = digestList{d, entries, about}
 			return err
 		})
 	}
-	return lists, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for i := range lists {
+		lists[i].entries = slices.DeleteFunc(lists[i].entries, c.repeats)
+	}
+	return lists, nil
 }
 
-// unheard reports whether no key that counts signed an entry, by the leaf that
-// the ledger shows. A leaf that is not the entry's leaves it out, which a ledger
-// can do anyway.
-func (c *collector) unheard(e *cairnv1.Entry) bool {
+// hears reports whether a key that counts signed an entry, by the leaf that the
+// ledger shows. A leaf that is not the entry's leaves it out, which a ledger can
+// do anyway.
+func (c *collector) hears(e *cairnv1.Entry) bool {
+	if c.trusted == nil {
+		return true
+	}
+	l, err := leaf.Parse([]byte(e.GetLeaf()))
+	return err == nil && len(c.heardKeys(l)) > 0
+}
+
+func (c *collector) heardKeys(l *leaf.Leaf) []leaf.Fingerprint {
+	return slices.DeleteFunc(slices.Clone(l.Keys), func(k leaf.Fingerprint) bool { return !c.trusted[k] })
+}
+
+// repeats reports whether an entry says nothing new to who hears only the keys
+// that count: anybody can log what these signed again, with signatures of their
+// own added, as often as they have keys.
+func (c *collector) repeats(e *cairnv1.Entry) bool {
 	if c.trusted == nil {
 		return false
 	}
 	l, err := leaf.Parse([]byte(e.GetLeaf()))
-	return err != nil || !slices.ContainsFunc(l.Keys, func(k leaf.Fingerprint) bool { return c.trusted[k] })
+	if err != nil {
+		return true
+	}
+	said := fmt.Sprint(l.Payload, c.heardKeys(l))
+	if first, ok := c.first[said]; ok && first < e.GetIndex() {
+		return true
+	}
+	c.first[said] = e.GetIndex()
+	return false
 }
 
 // parents returns the digests of what an artifact was built from by a claim,

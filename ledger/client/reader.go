@@ -19,6 +19,10 @@ const (
 	MaxBytes   = bundle.MaxSize // of the attestations together
 )
 
+// maxPages bounds a list: at a thousand entries each, more than a log has about
+// one thing.
+const maxPages = 10_000
+
 // readers is how many entries are asked for at a time.
 const readers = 16
 
@@ -38,6 +42,7 @@ type reader struct {
 // signingKey is a key that signed an entry.
 type signingKey struct {
 	told      *cairnv1.Key // as the ledger tells, which proves nothing
+	signed    int64        // the first entry that was read of it
 	enrolment *Logged      // as the log proves
 }
 
@@ -58,12 +63,14 @@ func (c *Client) reader(ctx context.Context, pol torchwood.Policy) (*reader, err
 
 // list returns the entries for the query that are in the checkpoint's tree.
 // They must ascend, as log order does: no ledger can answer without end, and no
-// entry counts twice.
-func (r *reader) list(ctx context.Context, query *cairnv1.ListAttestationsRequest) ([]*cairnv1.Entry, error) {
+// entry counts twice. If keep is not nil, those that it does not keep are left
+// out, and do not count towards the limit: whoever fills a log with entries that
+// nobody hears must not keep those from being read that somebody does.
+func (r *reader) list(ctx context.Context, query *cairnv1.ListAttestationsRequest, keep func(*cairnv1.Entry) bool) ([]*cairnv1.Entry, error) {
 	var entries []*cairnv1.Entry
 	req := &cairnv1.ListAttestationsRequest{Digest: query.GetDigest(), Name: query.GetName(), Key: query.GetKey(), PageSize: 1000}
 	last := int64(-1)
-	for {
+	for range maxPages {
 		resp, err := r.client.ListAttestations(ctx, req)
 		if err != nil {
 			return nil, err
@@ -74,6 +81,9 @@ func (r *reader) list(ctx context.Context, query *cairnv1.ListAttestationsReques
 			}
 			if last = e.GetIndex(); last >= r.checkpoint.N {
 				return entries, nil // and so is all that follows
+			}
+			if keep != nil && !keep(e) {
+				continue
 			}
 			if entries = append(entries, e); len(entries) > MaxEntries {
 				return nil, Misbehaved("the answer has more than %d entries", MaxEntries)
@@ -87,28 +97,32 @@ func (r *reader) list(ctx context.Context, query *cairnv1.ListAttestationsReques
 		}
 		req.PageToken = resp.GetNextPageToken()
 	}
+	return nil, Misbehaved("the answer has more than %d pages", maxPages)
 }
 
 // read gets the attestations of entries that it does not have yet, and proves
 // the entries.
 func (r *reader) read(ctx context.Context, entries []*cairnv1.Entry) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	asked := make(map[int64]bool)
 	for _, e := range entries {
-		if asked[e.GetIndex()] || r.has(e.GetIndex()) || ctx.Err() != nil {
+		if asked[e.GetIndex()] || r.has(e.GetIndex()) || gctx.Err() != nil {
 			continue
 		}
 		asked[e.GetIndex()] = true
 		g.Go(func() error {
-			l, keys, err := r.logged(ctx, e)
+			l, keys, err := r.logged(gctx, e)
 			if err != nil {
 				return err
 			}
 			return r.add(l, keys)
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err() // what was skipped for it was not read
 }
 
 // listed returns the entries of a list once they are read. Each must be the one
@@ -149,9 +163,11 @@ func (r *reader) add(l *Logged, keys []*cairnv1.Key) error {
 	}
 	r.entries[l.Index] = l
 	for _, k := range keys {
-		if fp := leaf.Fingerprint(k.GetFingerprint()); r.keys[fp] == nil {
-			r.keys[fp] = &signingKey{told: k}
+		fp := leaf.Fingerprint(k.GetFingerprint())
+		if r.keys[fp] == nil {
+			r.keys[fp] = &signingKey{told: k, signed: l.Index}
 		}
+		r.keys[fp].signed = min(r.keys[fp].signed, l.Index)
 	}
 	if r.progress != nil {
 		r.progress(len(r.entries), r.bytes)
@@ -198,17 +214,26 @@ func (r *reader) readKeys(ctx context.Context) error {
 }
 
 func (r *reader) readKey(ctx context.Context, k *signingKey) error {
-	fp := leaf.Fingerprint(k.told.GetFingerprint())
-	enrolled, err := r.enrolledAt(ctx, k.told)
+	enrolled := k.told.GetEnrolledIndex()
+	r.mu.Lock()
+	signed := k.signed
+	r.mu.Unlock()
+	if enrolled > signed || enrolled >= r.checkpoint.N {
+		// A key may be enrolled again, and the ledger tells of the last time. What
+		// was signed before rests on the first.
+		first, err := r.firstOf(ctx, k.told)
+		if err != nil {
+			return err
+		}
+		if enrolled >= r.checkpoint.N {
+			enrolled = first
+		} else if _, err := r.enrolment(ctx, k.told, first); err != nil {
+			return err
+		}
+	}
+	l, err := r.enrolment(ctx, k.told, enrolled)
 	if err != nil {
 		return err
-	}
-	l, err := r.at(ctx, enrolled)
-	if err != nil {
-		return err
-	}
-	if l.Enrolment == nil || l.Enrolment.Key.Fingerprint != fp {
-		return Misbehaved("entry %d is not the enrolment of key %s", enrolled, fp)
 	}
 	r.mu.Lock()
 	k.enrolment = l
@@ -219,25 +244,34 @@ func (r *reader) readKey(ctx context.Context, k *signingKey) error {
 	if l, err = r.at(ctx, k.told.GetRevokedIndex()); err != nil {
 		return err
 	}
-	if l.Revocation == nil || l.Revocation.Key != fp {
+	if fp := leaf.Fingerprint(k.told.GetFingerprint()); l.Revocation == nil || l.Revocation.Key != fp {
 		return Misbehaved("entry %d is not the revocation of key %s", l.Index, fp)
 	}
 	return nil
 }
 
-// enrolledAt returns where a key is enrolled in the checkpoint's tree. A key may
-// be enrolled again, and the ledger tells of the last time.
-func (r *reader) enrolledAt(ctx context.Context, k *cairnv1.Key) (int64, error) {
-	if k.GetEnrolledIndex() < r.checkpoint.N {
-		return k.GetEnrolledIndex(), nil
+// enrolment returns the entry at an index, which must enrol a key.
+func (r *reader) enrolment(ctx context.Context, k *cairnv1.Key, index int64) (*Logged, error) {
+	l, err := r.at(ctx, index)
+	if err != nil {
+		return nil, err
 	}
-	entries, err := r.list(ctx, &cairnv1.ListAttestationsRequest{Key: k.GetFingerprint()})
+	if fp := leaf.Fingerprint(k.GetFingerprint()); l.Enrolment == nil || l.Enrolment.Key.Fingerprint != fp {
+		return nil, Misbehaved("entry %d is not the enrolment of key %s", index, fp)
+	}
+	return l, nil
+}
+
+// firstOf returns where a key is enrolled first: in the first entry that it
+// signed.
+func (r *reader) firstOf(ctx context.Context, k *cairnv1.Key) (int64, error) {
+	resp, err := r.client.ListAttestations(ctx, &cairnv1.ListAttestationsRequest{Key: k.GetFingerprint(), PageSize: 1})
 	if err != nil {
 		return 0, err
 	}
-	for _, e := range entries {
-		if l, err := leaf.Parse([]byte(e.GetLeaf())); err == nil && l.Kind == leaf.KindEnrol {
-			return e.GetIndex(), nil
+	if list := resp.GetEntries(); len(list) > 0 && list[0].GetIndex() < r.checkpoint.N {
+		if l, err := leaf.Parse([]byte(list[0].GetLeaf())); err == nil && l.Kind == leaf.KindEnrol {
+			return list[0].GetIndex(), nil
 		}
 	}
 	return 0, Misbehaved("key %s signed an entry, and the tree of size %d has no enrolment of it", k.GetFingerprint(), r.checkpoint.N)

@@ -1,0 +1,97 @@
+package client_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/verify"
+)
+
+// cosign logs what somebody signed again, with another signature added.
+func (w *ladder) cosign(t *testing.T, word, who, of string) {
+	t.Helper()
+	b, err := w.client.Collect(t.Context(), tool, nil, nil, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.Index(w.words(b), of)
+	var signed, own dsse.Envelope
+	if err := json.Unmarshal(b.Entries[i].Attestation, &signed); err != nil {
+		t.Fatal(err)
+	}
+	payload, err := signed.DecodeB64Payload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st attest.Statement
+	if err := json.Unmarshal(payload, &st); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := w.signers[who].Sign(&st)
+	if err == nil {
+		err = json.Unmarshal(raw, &own)
+	}
+	if err != nil || own.Payload != signed.Payload {
+		t.Fatalf("%v: %s was to be signed, %s is", err, signed.Payload, own.Payload)
+	}
+	signed.Signatures = append(signed.Signatures, own.Signatures...)
+	if raw, err = json.Marshal(&signed); err != nil {
+		t.Fatal(err)
+	}
+	w.add(t, word, raw)
+}
+
+func (w *ladder) enrolAgain(t *testing.T, who string) {
+	t.Helper()
+	raw, err := attest.Enrol(w.signers[who], "https://another.example/", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.add(t, who+" again", raw)
+}
+
+// TestCollectKeysThatAreEnrolledAgain: a key whose enrolment is repeated signed
+// before it, and whoever has one must not make the evidence of all others
+// worthless.
+func TestCollectKeysThatAreEnrolledAgain(t *testing.T) {
+	w := newLadder(t)
+	w.enrolAgain(t, "mallory")
+	b, err := w.client.Collect(t.Context(), tool, nil, w.policy, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words := w.words(b); !slices.Contains(words, "mallory") {
+		t.Errorf("the first enrolment is not in %q", words)
+	}
+	if _, err := verify.Open(b, w.policy, time.Time{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCollectWhatStrangersSignToo: anybody can log what a rebuilder signed again,
+// with a signature of their own beside it. It is carried once.
+func TestCollectWhatStrangersSignToo(t *testing.T) {
+	w := newLadder(t)
+	w.cosign(t, "nobody signs too", "nobody", "alice builds tool")
+	w.enrolAgain(t, "nobody")
+	pol, err := policy.Parse(fmt.Appendf(nil, "log %s\nquorum none\nrebuilder alice %s operator=https://alice.example/\nrebuild-quorum alice\n",
+		w.log.VKey(), w.signers["alice"].Public.Fingerprint))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := w.client.Collect(t.Context(), tool, nil, pol, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words := w.words(b); !slices.Equal(words, []string{"alice", "alice builds compiler", "alice builds tool"}) {
+		t.Errorf("the bundle has %q", words)
+	}
+}
