@@ -209,6 +209,16 @@ func TestCollectForRebuilders(t *testing.T) {
 	if diff := cmp.Diff([]string{"bob", "bob rebuilds compiler", "bob rebuilds tool"}, w.words(b)); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
+	if b, err = w.client.Collect(t.Context(), tool, nil, p, client.CollectOptions{Everybody: true}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := w.client.Collect(t.Context(), tool, nil, w.policy, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(w.words(all), w.words(b)); diff != "" {
+		t.Errorf("entries of everybody (-want +got):\n%s", diff)
+	}
 }
 
 func TestCollectHoldsTheCheckpointFirst(t *testing.T) {
