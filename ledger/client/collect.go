@@ -251,7 +251,7 @@ func (c *collector) repeats(e *cairnv1.Entry) bool {
 // parents returns the digests of what an artifact was built from by a claim,
 // those that were not seen yet.
 func (c *collector) parents(artifact leaf.Digest, l *Logged) []leaf.Digest {
-	if !slices.Contains(l.Leaf.Subjects, artifact) || !obtained(&l.Claim) {
+	if !slices.Contains(l.Leaf.Subjects, artifact) || !l.Claim.Obtains(artifact) {
 		return nil
 	}
 	var parents []leaf.Digest
@@ -268,18 +268,6 @@ func (c *collector) parents(artifact leaf.Digest, l *Logged) []leaf.Digest {
 		}
 	}
 	return parents
-}
-
-// obtained reports whether a claim says that its subject was obtained by
-// building it: only then do its materials matter.
-func obtained(c *attest.Claim) bool {
-	switch c.Claim {
-	case leaf.ClaimBuild:
-		return true
-	case leaf.ClaimReproduction:
-		return c.Obtained == attest.Built && (c.Result == leaf.Identical || c.Result == leaf.Equivalent)
-	}
-	return false
 }
 
 // bundled returns all that was read as a bundle has it.
