@@ -1,6 +1,8 @@
 package client_test
 
 import (
+	"crypto/sha512"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
@@ -92,6 +95,35 @@ func TestCollectWhatStrangersSignToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if words := w.words(b); !slices.Equal(words, []string{"alice", "alice builds compiler", "alice builds tool"}) {
+		t.Errorf("the bundle has %q", words)
+	}
+}
+
+// TestCollectByAllDigests: somebody may dissent about an artifact by another of
+// its digests than it was asked about.
+func TestCollectByAllDigests(t *testing.T) {
+	w := newLadder(t)
+	sum := sha512.Sum512([]byte("tool"))
+	both, other := resource("tool", ""), attest.ResourceDescriptor{Name: "tool", Digest: map[string]string{"sha512": hex.EncodeToString(sum[:])}}
+	both.Digest["sha512"] = other.Digest["sha512"]
+	for word, subject := range map[string]attest.ResourceDescriptor{"by both": both, "by the other": other} {
+		st, err := attest.NewStatement(attest.PredicateReproduction, &attest.Reproduction{
+			Result: leaf.Different, Rebuilder: attest.Builder{ID: "https://bob.example/rebuilder"},
+		}, subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := w.signers["bob"].Sign(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.add(t, word, raw)
+	}
+	b, err := w.client.Collect(t.Context(), tool, nil, w.policy, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words := w.words(b); !slices.Contains(words, "by the other") {
 		t.Errorf("the bundle has %q", words)
 	}
 }

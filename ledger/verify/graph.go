@@ -43,10 +43,11 @@ type graph struct {
 type artifact struct {
 	digest    leaf.Digest
 	depth     int
-	name      string   // in the words of the first claim
-	names     []string // look-up names, sorted
-	claims    []*heard // about it, in log order
-	unheard   int      // claims about it that are not heard
+	name      string        // in the words of the first claim
+	names     []string      // look-up names, sorted
+	aliases   []leaf.Digest // other digests of it, by claims that are heard
+	claims    []*heard      // about it, in log order
+	unheard   int           // claims about it that are not heard
 	exception *Exception
 	users     []*heard // that are made from it
 
@@ -114,6 +115,7 @@ func (g *graph) collect() error {
 		}
 	}
 	for _, a := range g.order {
+		g.hearAliases(a)
 		a.names = sortedUnique(a.names)
 		names := a.names
 		if a == g.root && len(g.q.Names) > 0 {
@@ -226,6 +228,7 @@ func (g *graph) rest(h *heard, m *material, depth int) error {
 		}
 	}
 	m.built = g.meet(m.digest, depth)
+	m.built.aliases = append(m.built.aliases, m.Strong()[1:]...)
 	if name, ok := lookupName(m.URI); ok {
 		m.built.names = append(m.built.names, name)
 	}
@@ -258,14 +261,39 @@ func (g *graph) material(r *attest.Resource) material {
 func (a *artifact) describe(h *heard) {
 	for i := range h.Claim.Claim.Subjects {
 		s := &h.Claim.Claim.Subjects[i]
-		if !slices.Contains(s.Strong(), a.digest) {
+		digests := s.Strong()
+		if !slices.Contains(digests, a.digest) {
 			continue
 		}
+		a.aliases = append(a.aliases, digests...)
 		if a.name == "" {
 			a.name = s.Name
 		}
 		if name, ok := lookupName(s.URI); ok {
 			a.names = append(a.names, name)
+		}
+	}
+}
+
+// hearAliases takes the dissent that names an artifact by another digest alone: a
+// sha512 where it is asked about by its sha256. Nothing else that is said of the
+// other digest counts for it.
+func (g *graph) hearAliases(a *artifact) {
+	for _, d := range sortedUnique(a.aliases) {
+		if d == a.digest {
+			continue
+		}
+		for _, i := range g.ev.bySubject[d] {
+			if _, here := slices.BinarySearch(g.ev.bySubject[a.digest], i); here {
+				continue
+			}
+			h, dissent := g.hear(i), len(a.dissent)
+			if h == nil {
+				continue
+			}
+			if a.dissents(h); len(a.dissent) > dissent {
+				a.claims = append(a.claims, h)
+			}
 		}
 	}
 }
