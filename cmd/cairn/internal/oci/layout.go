@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -211,6 +212,13 @@ func digestOf(h v1.Hash) (leaf.Digest, error) {
 type rootFiles struct{ root *os.Root }
 
 func (r rootFiles) read(name string, limit int64) ([]byte, error) {
+	info, err := r.root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name) // a pipe would be waited for
+	}
 	f, err := r.root.Open(name)
 	if err != nil {
 		return nil, err
@@ -220,18 +228,26 @@ func (r rootFiles) read(name string, limit int64) ([]byte, error) {
 }
 
 // tarFiles are the files of a tar archive, by their cleaned names. Of a name
-// that comes twice the last counts, as it does where an archive is unpacked.
+// that comes twice the last counts, as it does where an archive is unpacked. If
+// that is a link or a sparse file, it cannot be read: who unpacks the archive
+// would see something else there than its bytes.
 type tarFiles struct {
 	r     io.ReaderAt
 	where map[string]span
 }
 
-type span struct{ offset, size int64 }
+type span struct {
+	offset, size int64
+	other        bool // not a regular file
+}
 
 func (t tarFiles) read(name string, limit int64) ([]byte, error) {
 	s, ok := t.where[name]
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	if s.other {
+		return nil, fmt.Errorf("%s is not a regular file in the archive", name)
 	}
 	return readAll(name, io.NewSectionReader(t.r, s.offset, s.size), limit)
 }
@@ -256,15 +272,25 @@ func readTar(f io.ReadSeeker) (tarFiles, error) {
 			return t, fmt.Errorf("reading the tar archive: %w", err)
 		case n == maxTarEntries:
 			return t, fmt.Errorf("the tar archive has more than %d entries", maxTarEntries)
-		case h.Typeflag != tar.TypeReg:
+		case h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeXGlobalHeader:
 			continue
 		}
 		offset, err := f.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return t, fmt.Errorf("reading the tar archive: %w", err)
 		}
-		t.where[path.Clean(h.Name)] = span{offset, h.Size}
+		t.where[path.Clean(h.Name)] = span{offset, h.Size, h.Typeflag != tar.TypeReg || isSparse(h)}
 	}
+}
+
+// isSparse reports whether a file is written without its holes.
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 func readAll(name string, r io.Reader, limit int64) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -345,5 +346,37 @@ func TestLoopback(t *testing.T) {
 		if got := isLoopback(in); got != want {
 			t.Errorf("%s: %v", in, got)
 		}
+	}
+}
+
+// TestFilesThatAreNone has what an unpacked layout shows be another thing than
+// the bytes that are read.
+func TestFilesThatAreNone(t *testing.T) {
+	dir := writeLayout(t, indexOf(randomImage(t)))
+	archive, err := os.ReadFile(pack(t, dir))
+	archive = bytes.TrimRight(must(t, archive, err), "\x00")
+	archive = append(archive, make([]byte, -len(archive)&511)...)
+	for _, h := range []*tar.Header{
+		{Typeflag: tar.TypeSymlink, Name: "index.json", Linkname: "other.json"},
+		{Typeflag: tar.TypeLink, Name: "./index.json", Linkname: "other.json"},
+	} {
+		more := bytes.NewBuffer(bytes.Clone(archive))
+		w := tar.NewWriter(more)
+		if err := errors.Join(w.WriteHeader(h), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "layout.tar")
+		if err := os.WriteFile(file, more.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadLayout(file); err == nil || !strings.Contains(err.Error(), "index.json is not a regular file") {
+			t.Errorf("%c: %+v, error %v", h.Typeflag, got, err)
+		}
+	}
+	if err := errors.Join(os.Remove(filepath.Join(dir, "index.json")), syscall.Mkfifo(filepath.Join(dir, "index.json"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadLayout(dir); err == nil || !strings.Contains(err.Error(), "index.json is not a regular file") {
+		t.Errorf("a pipe: %+v, error %v", got, err)
 	}
 }
