@@ -18,8 +18,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"reflect"
+	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -102,7 +106,7 @@ func choose(in files) (*Choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	top, err := v1.ParseIndexManifest(bytes.NewReader(b))
+	top, err := parseIndex(b)
 	if err != nil {
 		return nil, fmt.Errorf("parsing index.json: %w", err)
 	}
@@ -121,6 +125,33 @@ func choose(in files) (*Choice, error) {
 		c.Digest, err = digestOf(top.Manifests[0].Digest)
 	}
 	return c, err
+}
+
+// parseIndex reads an index, which must be nothing else to anybody: no manifest
+// to those who are told that it is one, and no other index to those who take a
+// member of another case for the same, or do not. Runtimes are all of these.
+func parseIndex(b []byte) (*v1.IndexManifest, error) {
+	x, err := v1.ParseIndexManifest(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	var exact v1.IndexManifest
+	var members map[string]jsontext.Value
+	if err := errors.Join(json.Unmarshal(b, &exact), json.Unmarshal(b, &members)); err != nil {
+		return nil, err
+	}
+	if !reflect.DeepEqual(x, &exact) {
+		return nil, errors.New("it has a member in two spellings, or not in its own")
+	}
+	for name := range members {
+		if slices.Contains([]string{"config", "layers", "fslayers", "blobs"}, strings.ToLower(name)) {
+			return nil, fmt.Errorf("it has a member %.40q as manifests have: it is not plain what it is", name)
+		}
+	}
+	if x.MediaType != "" && !x.MediaType.IsIndex() {
+		return nil, fmt.Errorf("it says that it is of the media type %.100q", x.MediaType)
+	}
+	return x, nil
 }
 
 // walk finds the images of nested indexes, each once.
@@ -157,7 +188,7 @@ func (w *walk) index(x *v1.IndexManifest, depth int) error {
 		case depth == maxNesting:
 			return fmt.Errorf("indexes are nested more than %d deep", maxNesting)
 		default:
-			nested, err := v1.ParseIndexManifest(bytes.NewReader(b))
+			nested, err := parseIndex(b)
 			if err != nil {
 				return fmt.Errorf("parsing index %s: %w", digest, err)
 			}

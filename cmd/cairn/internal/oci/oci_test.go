@@ -182,6 +182,22 @@ func TestBadLayouts(t *testing.T) {
 			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
 			write(dir, "index.json", strings.ReplaceAll(string(b), string(types.OCIManifestSchema1), "text/plain"))
 		}, "neither an index nor a manifest"},
+		{"manifests in two spellings", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), `"manifests"`, `"manifests":[],"Manifests"`, 1))
+		}, "in two spellings"},
+		{"a manifest that could be an index", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), `"manifests"`, `"layers":[],"manifests"`, 1))
+		}, "it is not plain what it is"},
+		{"an index that says it is a manifest", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), string(types.OCIImageIndex), string(types.OCIManifestSchema1), 1))
+		}, "it says that it is of the media type"},
+		{"manifests twice", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), `"manifests"`, `"manifests":[],"manifests"`, 1))
+		}, "duplicate"},
 		{"too many manifests", func(dir string) {
 			write(dir, "index.json", `{"manifests":[`+strings.Repeat("{},", MaxManifests)+`{}]}`)
 		}, "more than 1024 manifests"},
