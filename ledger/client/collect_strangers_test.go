@@ -5,17 +5,20 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/verify"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
 // cosign logs what somebody signed again, with another signature added.
@@ -125,5 +128,22 @@ func TestCollectByAllDigests(t *testing.T) {
 	}
 	if words := w.words(b); !slices.Contains(words, "by the other") {
 		t.Errorf("the bundle has %q", words)
+	}
+}
+
+// TestClaimsBy: who is not heard costs nothing.
+func TestClaimsBy(t *testing.T) {
+	w := newLadder(t)
+	mallory := w.signers["mallory"].Public.Fingerprint
+	w.log.Tamper = func(_ string, m proto.Message) {
+		if r, ok := m.(*cairnv1.GetAttestationResponse); ok && strings.Contains(r.GetEntry().GetLeaf(), string(mallory)) {
+			t.Errorf("entry %d is read", r.GetEntry().GetIndex())
+		}
+	}
+	found, err := w.client.ClaimsBy(t.Context(), &cairnv1.ListAttestationsRequest{Digest: string(tool)}, w.policy, func(keys []leaf.Fingerprint) bool {
+		return !slices.Contains(keys, mallory)
+	})
+	if err != nil || len(found.Logged) != 2 {
+		t.Errorf("claims %+v, error %v", found, err)
 	}
 }

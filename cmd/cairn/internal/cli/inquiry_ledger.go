@@ -15,13 +15,13 @@ import (
 // latestBuild returns what the build that was logged last under a name says it
 // built: of the policy's rebuilders, if it has any, and else of anybody.
 func (q *inquiry) latestBuild(ctx context.Context, purl string) (*target, error) {
-	found, err := q.online.Claims(ctx, &cairnv1.ListAttestationsRequest{Name: purl}, q.online.policy)
+	found, err := q.online.ClaimsBy(ctx, &cairnv1.ListAttestationsRequest{Name: purl}, q.online.policy, q.heard)
 	if err != nil {
 		return nil, cmdline.Doing("looking for builds of "+purl, err)
 	}
 	for i := len(found.Logged) - 1; i >= 0; i-- {
 		l := &found.Logged[i]
-		if l.Claim.Claim != leaf.ClaimBuild || !q.heard(l.Leaf.Keys) {
+		if l.Claim.Claim != leaf.ClaimBuild {
 			continue
 		}
 		if d := named(&l.Claim, purl); d != "" {
