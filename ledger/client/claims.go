@@ -38,6 +38,12 @@ type Logged struct {
 // the enrolments that say who operates a key. That the ledger left out none is
 // not proven.
 func (c *Client) Claims(ctx context.Context, query *cairnv1.ListAttestationsRequest, pol torchwood.Policy) (*Claims, error) {
+	return c.ClaimsBy(ctx, query, pol, nil)
+}
+
+// ClaimsBy is Claims of those who are heard, by the keys that signed: what others
+// logged is not read, however much it is.
+func (c *Client) ClaimsBy(ctx context.Context, query *cairnv1.ListAttestationsRequest, pol torchwood.Policy, heard func([]leaf.Fingerprint) bool) (*Claims, error) {
 	about, err := aboutQuery(query)
 	if err != nil {
 		return nil, err
@@ -46,7 +52,14 @@ func (c *Client) Claims(ctx context.Context, query *cairnv1.ListAttestationsRequ
 	if err != nil {
 		return nil, err
 	}
-	entries, err := r.list(ctx, query, nil)
+	var keep func(*cairnv1.Entry) bool
+	if heard != nil {
+		keep = func(e *cairnv1.Entry) bool {
+			l, err := leaf.Parse([]byte(e.GetLeaf()))
+			return err == nil && heard(l.Keys)
+		}
+	}
+	entries, err := r.list(ctx, query, keep)
 	if err != nil {
 		return nil, err
 	}

@@ -132,13 +132,7 @@ type collector struct {
 // ancestry reads the entries about artifacts and their ancestry, one generation
 // after the other.
 func (c *collector) ancestry(ctx context.Context, artifacts []leaf.Digest) error {
-	var generation []leaf.Digest
-	for _, d := range artifacts {
-		if !c.seen[d] {
-			c.seen[d] = true
-			generation = append(generation, d)
-		}
-	}
+	generation := c.unseen(artifacts)
 	for depth := 0; len(generation) > 0; depth++ {
 		if depth == maxDepth {
 			return fmt.Errorf("the ancestry of %s is more than %d steps deep", artifacts[0], maxDepth)
@@ -175,6 +169,7 @@ func (c *collector) step(ctx context.Context, artifacts []leaf.Digest) ([]leaf.D
 			return nil, err
 		}
 		for _, l := range logged {
+			parents = append(parents, c.aliases(list.digest, l)...)
 			parents = append(parents, c.parents(list.digest, l)...)
 		}
 	}
@@ -248,6 +243,30 @@ func (c *collector) repeats(e *cairnv1.Entry) bool {
 	return false
 }
 
+// aliases returns the other digests that a claim gives an artifact, those that
+// were not seen yet: somebody may dissent about it by these alone.
+func (c *collector) aliases(artifact leaf.Digest, l *Logged) []leaf.Digest {
+	var aliases []leaf.Digest
+	for i := range l.Claim.Subjects {
+		if digests := l.Claim.Subjects[i].Strong(); slices.Contains(digests, artifact) {
+			aliases = append(aliases, c.unseen(digests)...)
+		}
+	}
+	return aliases
+}
+
+// unseen returns the digests that are to be looked up for the first time.
+func (c *collector) unseen(digests []leaf.Digest) []leaf.Digest {
+	var list []leaf.Digest
+	for _, d := range digests {
+		if !c.seen[d] {
+			c.seen[d] = true
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
 // parents returns the digests of what an artifact was built from by a claim,
 // those that were not seen yet.
 func (c *collector) parents(artifact leaf.Digest, l *Logged) []leaf.Digest {
@@ -260,12 +279,7 @@ func (c *collector) parents(artifact leaf.Digest, l *Logged) []leaf.Digest {
 		if m.Role == "source" || m.Role == "seed" {
 			continue
 		}
-		for _, d := range m.Strong() {
-			if !c.seen[d] {
-				c.seen[d] = true
-				parents = append(parents, d)
-			}
-		}
+		parents = append(parents, c.unseen(m.Strong())...)
 	}
 	return parents
 }

@@ -1,18 +1,24 @@
 package client_test
 
 import (
+	"crypto/sha512"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/verify"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
 // cosign logs what somebody signed again, with another signature added.
@@ -93,5 +99,51 @@ func TestCollectWhatStrangersSignToo(t *testing.T) {
 	}
 	if words := w.words(b); !slices.Equal(words, []string{"alice", "alice builds compiler", "alice builds tool"}) {
 		t.Errorf("the bundle has %q", words)
+	}
+}
+
+// TestCollectByAllDigests: somebody may dissent about an artifact by another of
+// its digests than it was asked about.
+func TestCollectByAllDigests(t *testing.T) {
+	w := newLadder(t)
+	sum := sha512.Sum512([]byte("tool"))
+	both, other := resource("tool", ""), attest.ResourceDescriptor{Name: "tool", Digest: map[string]string{"sha512": hex.EncodeToString(sum[:])}}
+	both.Digest["sha512"] = other.Digest["sha512"]
+	for word, subject := range map[string]attest.ResourceDescriptor{"by both": both, "by the other": other} {
+		st, err := attest.NewStatement(attest.PredicateReproduction, &attest.Reproduction{
+			Result: leaf.Different, Rebuilder: attest.Builder{ID: "https://bob.example/rebuilder"},
+		}, subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := w.signers["bob"].Sign(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.add(t, word, raw)
+	}
+	b, err := w.client.Collect(t.Context(), tool, nil, w.policy, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words := w.words(b); !slices.Contains(words, "by the other") {
+		t.Errorf("the bundle has %q", words)
+	}
+}
+
+// TestClaimsBy: who is not heard costs nothing.
+func TestClaimsBy(t *testing.T) {
+	w := newLadder(t)
+	mallory := w.signers["mallory"].Public.Fingerprint
+	w.log.Tamper = func(_ string, m proto.Message) {
+		if r, ok := m.(*cairnv1.GetAttestationResponse); ok && strings.Contains(r.GetEntry().GetLeaf(), string(mallory)) {
+			t.Errorf("entry %d is read", r.GetEntry().GetIndex())
+		}
+	}
+	found, err := w.client.ClaimsBy(t.Context(), &cairnv1.ListAttestationsRequest{Digest: string(tool)}, w.policy, func(keys []leaf.Fingerprint) bool {
+		return !slices.Contains(keys, mallory)
+	})
+	if err != nil || len(found.Logged) != 2 {
+		t.Errorf("claims %+v, error %v", found, err)
 	}
 }

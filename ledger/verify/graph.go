@@ -14,6 +14,10 @@ const (
 	MaxNodes = 20_000    // artifacts that are built
 	MaxDepth = 1000      // steps from the artifact down, on the shortest way
 	MaxUses  = 1_000_000 // materials of claims, each once for a claim
+
+	// maxEnvironments is from how many different ones a key's claims about an
+	// artifact count; that it obtained it, any one of them says.
+	maxEnvironments = 64
 )
 
 // graph is an artifact and all that it is made from, by the claims that are
@@ -43,22 +47,26 @@ type graph struct {
 type artifact struct {
 	digest    leaf.Digest
 	depth     int
-	name      string   // in the words of the first claim
-	names     []string // look-up names, sorted
-	claims    []*heard // about it, in log order
-	unheard   int      // claims about it that are not heard
+	name      string        // in the words of the first claim
+	names     []string      // look-up names, sorted
+	aliases   []leaf.Digest // other digests of it, by claims that are heard
+	claims    []*heard      // about it, in log order
+	unheard   int           // claims about it that are not heard
 	exception *Exception
 	users     []*heard // that are made from it
 
 	dissent    []Dissent
 	dissenters map[string]bool // operators with a DIFFERENT
 	voted      map[policy.Vote]bool
-	votes      []policy.Vote
-	supported  bool // claims that name no material may count: see count
-	reproduced bool
-	cycle      bool
-	reached    bool
-	node       *Node
+	// environments counts the votes of one key or operator: whoever claims a new
+	// one with each of many claims must not make the quorum be counted as often.
+	environments map[string]int
+	votes        []policy.Vote
+	supported    bool // claims that name no material may count: see count
+	reproduced   bool
+	cycle        bool
+	reached      bool
+	node         *Node
 }
 
 // good reports whether a build may rest on it.
@@ -114,6 +122,7 @@ func (g *graph) collect() error {
 		}
 	}
 	for _, a := range g.order {
+		g.hearAliases(a)
 		a.names = sortedUnique(a.names)
 		names := a.names
 		if a == g.root && len(g.q.Names) > 0 {
@@ -130,7 +139,7 @@ func (g *graph) collect() error {
 func (g *graph) meet(d leaf.Digest, depth int) *artifact {
 	a := g.known[d]
 	if a == nil {
-		a = &artifact{digest: d, depth: depth, dissenters: make(map[string]bool), voted: make(map[policy.Vote]bool)}
+		a = &artifact{digest: d, depth: depth, dissenters: make(map[string]bool), voted: make(map[policy.Vote]bool), environments: make(map[string]int)}
 		g.known[d] = a
 		g.order = append(g.order, a)
 	}
@@ -226,6 +235,7 @@ func (g *graph) rest(h *heard, m *material, depth int) error {
 		}
 	}
 	m.built = g.meet(m.digest, depth)
+	m.built.aliases = append(m.built.aliases, m.Strong()[1:]...)
 	if name, ok := lookupName(m.URI); ok {
 		m.built.names = append(m.built.names, name)
 	}
@@ -258,14 +268,39 @@ func (g *graph) material(r *attest.Resource) material {
 func (a *artifact) describe(h *heard) {
 	for i := range h.Claim.Claim.Subjects {
 		s := &h.Claim.Claim.Subjects[i]
-		if !slices.Contains(s.Strong(), a.digest) {
+		digests := s.Strong()
+		if !slices.Contains(digests, a.digest) {
 			continue
 		}
+		a.aliases = append(a.aliases, digests...)
 		if a.name == "" {
 			a.name = s.Name
 		}
 		if name, ok := lookupName(s.URI); ok {
 			a.names = append(a.names, name)
+		}
+	}
+}
+
+// hearAliases takes the dissent that names an artifact by another digest alone: a
+// sha512 where it is asked about by its sha256. Nothing else that is said of the
+// other digest counts for it.
+func (g *graph) hearAliases(a *artifact) {
+	for _, d := range sortedUnique(a.aliases) {
+		if d == a.digest {
+			continue
+		}
+		for _, i := range g.ev.bySubject[d] {
+			if _, here := slices.BinarySearch(g.ev.bySubject[a.digest], i); here {
+				continue
+			}
+			h, dissent := g.hear(i), len(a.dissent)
+			if h == nil {
+				continue
+			}
+			if a.dissents(h); len(a.dissent) > dissent {
+				a.claims = append(a.claims, h)
+			}
 		}
 	}
 }
@@ -370,22 +405,33 @@ func (a *artifact) weighs(h *heard) bool {
 // whether that reproduces it.
 func (g *graph) vote(a *artifact, h *heard) bool {
 	votes := len(a.votes)
-	for i, k := range h.keys {
+	for i := range h.keys {
 		if !g.counts(a, h, i) {
 			continue
 		}
-		env := h.Claim.Claim.Environment
-		v := policy.Vote{Key: k, CPUVendor: env["cpuVendor"], Engine: env["engine"], Country: env["country"]}
-		if !a.voted[v] {
-			a.voted[v] = true
-			a.votes = append(a.votes, v)
+		v, from := g.voteOf(h, i)
+		if a.voted[v] || a.environments[from] >= maxEnvironments {
+			continue
 		}
+		a.voted[v] = true
+		a.environments[from]++
+		a.votes = append(a.votes, v)
 	}
 	if a.reproduced || len(a.votes) == votes {
 		return false
 	}
 	a.reproduced = len(a.dissenters) <= g.tolerated && g.by.quorum(a.names, a.votes).Satisfied
 	return a.reproduced
+}
+
+// voteOf returns the vote of a signer of a claim, and whose further votes it is
+// counted among: its key's or, where nothing but operators counts, its operator's.
+func (g *graph) voteOf(h *heard, i int) (v policy.Vote, from string) {
+	if g.q.Rules != nil {
+		return policy.Vote{Key: h.keys[i]}, h.voters[i].operator
+	}
+	env := h.Claim.Claim.Environment
+	return policy.Vote{Key: h.keys[i], CPUVendor: env["cpuVendor"], Engine: env["engine"], Country: env["country"]}, string(h.keys[i])
 }
 
 // counts reports whether a signer of a claim that obtained an artifact may count

@@ -118,11 +118,14 @@ func newImage(t *testing.T, mark string) v1.Image {
 	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for name, content := range map[string][]byte{"hello": hello, "mark": []byte(mark)} {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{{"hello", hello}, {"mark", []byte(mark)}} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o755, Size: int64(len(f.content))}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write(content); err != nil {
+		if _, err := w.Write(f.content); err != nil {
 			t.Fatal(err)
 		}
 	}

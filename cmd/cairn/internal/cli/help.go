@@ -22,8 +22,9 @@ func newIdentifiersTopic() *cobra.Command {
   ./hello.deb          a file: an attestation, a public key (.pub), an OCI
                        layout, or an artifact of which only the digest is used
 
-A file whose name looks like one of the others is written with ./ before it,
-but one that is named like an image at a registry is taken as the file. What an
-argument was taken for is said where it is not plain.`,
+A file whose name looks like one of the others is written with ./ before it;
+where there is one, the name without is an error. But one that is named like an
+image at a registry is taken as the file. What an argument was taken for is said
+where it is not plain.`,
 	}
 }

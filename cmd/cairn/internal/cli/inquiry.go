@@ -271,19 +271,25 @@ func (q *inquiry) targetOf(ctx context.Context, n name, arg string) (*target, er
 	return nil, cmdline.Usagef("give a digest, package URL, image reference or file; see `cairn help names`", "%q names no artifact", arg)
 }
 
-// bundled returns the artifact that a bundle was collected about, if that was
-// asked for by the same name.
+// bundled returns the artifact that a bundle was collected about, if somebody who
+// is heard calls it by the name in the bundle. Whoever made the bundle must not
+// choose what a name stands for.
 func (q *inquiry) bundled(purl string) (*target, error) {
-	want, err := attest.LookupName(purl)
+	ev, err := q.open(q.bundle)
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range q.bundle.Names {
-		if have, err := attest.LookupName(n); err == nil && have == want {
-			q.a.Note("%s is %s, by the word of whoever made the bundle", purl, q.bundle.Artifact)
-			return &target{digest: q.bundle.Artifact, names: []string{purl}}, nil
+	d := q.bundle.Artifact
+	for _, c := range ev.About(d) {
+		if q.heard(c.Keys) && named(&c.Claim, purl) == d {
+			q.a.Note("%s is %s, by entry %s", purl, d, c.Entry)
+			return &target{digest: d, names: []string{purl}}, nil
 		}
 	}
+	whom := "nobody"
+	if q.hears() {
+		whom = "no rebuilder of the policy"
+	}
 	return nil, cmdline.Usagef("give the artifact's digest or file; `cairn bundle show` lists what is in a bundle",
-		"the bundle was not collected about %s", purl)
+		"%s calls what the bundle was collected about %s", whom, purl)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -14,18 +15,18 @@ import (
 // latestBuild returns what the build that was logged last under a name says it
 // built: of the policy's rebuilders, if it has any, and else of anybody.
 func (q *inquiry) latestBuild(ctx context.Context, purl string) (*target, error) {
-	found, err := q.online.Claims(ctx, &cairnv1.ListAttestationsRequest{Name: purl}, q.online.policy)
+	found, err := q.online.ClaimsBy(ctx, &cairnv1.ListAttestationsRequest{Name: purl}, q.online.policy, q.heard)
 	if err != nil {
 		return nil, cmdline.Doing("looking for builds of "+purl, err)
 	}
 	for i := len(found.Logged) - 1; i >= 0; i-- {
 		l := &found.Logged[i]
-		if l.Claim.Claim != leaf.ClaimBuild || len(l.Claim.Subjects) == 0 || !q.heard(l.Leaf.Keys) {
+		if l.Claim.Claim != leaf.ClaimBuild {
 			continue
 		}
-		if strong := l.Claim.Subjects[0].Strong(); len(strong) > 0 {
-			q.a.Note("%s is %s, by the build that was logged last, %s", purl, strong[0], entryID(found.Origin, l.Index))
-			return &target{digest: strong[0], names: []string{purl}}, nil
+		if d := named(&l.Claim, purl); d != "" {
+			q.a.Note("%s is %s, by the build that was logged last, %s", purl, d, entryID(found.Origin, l.Index))
+			return &target{digest: d, names: []string{purl}}, nil
 		}
 	}
 	whose := ""
@@ -33,6 +34,22 @@ func (q *inquiry) latestBuild(ctx context.Context, purl string) (*target, error)
 		whose = " by a rebuilder of the policy"
 	}
 	return nil, &cmdline.Problem{Reason: cmdline.NothingFound, Err: fmt.Errorf("no build of %s%s is logged", purl, whose)}
+}
+
+// named returns the first subject of a claim that goes by a name, or nothing. A
+// build may have others.
+func named(c *attest.Claim, purl string) leaf.Digest {
+	want, err := attest.LookupName(purl)
+	if err != nil {
+		return ""
+	}
+	for i := range c.Subjects {
+		s := &c.Subjects[i]
+		if name, err := attest.LookupName(s.URI); err == nil && name == want && len(s.Strong()) > 0 {
+			return s.Strong()[0]
+		}
+	}
+	return ""
 }
 
 // hears reports whether the policy says who is heard.

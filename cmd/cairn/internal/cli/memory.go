@@ -119,9 +119,9 @@ func (o *online) Collect(ctx context.Context, artifact leaf.Digest, names []stri
 	return o.Client.Collect(ctx, artifact, names, pol, opts)
 }
 
-// Claims is the client's, under a checkpoint that is held to what is remembered.
-func (o *online) Claims(ctx context.Context, q *cairnv1.ListAttestationsRequest, pol torchwood.Policy) (*client.Claims, error) {
-	found, err := o.Client.Claims(ctx, q, pol)
+// ClaimsBy is the client's, under a checkpoint that is held to what is remembered.
+func (o *online) ClaimsBy(ctx context.Context, q *cairnv1.ListAttestationsRequest, pol torchwood.Policy, heard func([]leaf.Fingerprint) bool) (*client.Claims, error) {
+	found, err := o.Client.ClaimsBy(ctx, q, pol, heard)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,9 @@ func settled(arg string) (n name, note string, err error) {
 	if n, err = parseName(arg); err != nil {
 		return n, "", err
 	}
+	if err := ambiguous(arg, n.kind); err != nil {
+		return n, "", err
+	}
 	switch n.kind {
 	case byReference:
 		if _, err := os.Lstat(n.path); err == nil {
@@ -42,6 +45,18 @@ func settled(arg string) (n name, note string, err error) {
 		return name{kind: byDigest, digest: c.Digest}, choiceNote(arg, c), nil
 	}
 	return n, "", nil
+}
+
+// ambiguous refuses what names something else and is a file too: whoever names a
+// file sha256:… must not choose what is judged in its place.
+func ambiguous(arg string, k nameKind) error {
+	if k == byFile || k == byReference {
+		return nil
+	}
+	if _, err := os.Lstat(arg); err != nil {
+		return nil
+	}
+	return cmdline.Usagef("write ./"+arg+" for the file; for what it names otherwise, ask where no such file is", "%q is a file here too", arg)
 }
 
 // settledFile tells an OCI layout from other files.

@@ -110,6 +110,24 @@ func TestFilesGoBeforeReferences(t *testing.T) {
 	}
 }
 
+// TestFilesThatAreNamedLikeOtherThings must not be passed over for these.
+func TestFilesThatAreNamedLikeOtherThings(t *testing.T) {
+	w := newWorld(t)
+	t.Chdir(w.dir)
+	if err := os.Mkdir("pkg:generic", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, arg := range []string{"sha256:" + strings.Repeat("a", 64), "pkg:generic/hello", "7", "log.example#7", "oci:out"} {
+		w.write(arg, "hello\n")
+		if f := w.mustFail("verify", arg); f.Reason != "USAGE" || !strings.Contains(f.Hint, "write ./"+arg) {
+			t.Errorf("%s: %+v", arg, f)
+		}
+		if r := w.run("verify", "./"+arg, "-o", "json"); r.exit != 3 || !strings.Contains(r.stdout, "sha256:5891b5b522d5df08") {
+			t.Errorf("./%s: exit %d\n%s%s", arg, r.exit, r.stdout, r.stderr)
+		}
+	}
+}
+
 // TestImagesAreAttested names the subject of a reproduction like an image.
 func TestImagesAreAttested(t *testing.T) {
 	w, digest, repository := imageWorld(t)

@@ -18,7 +18,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"reflect"
+	"slices"
+	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -101,7 +106,7 @@ func choose(in files) (*Choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	top, err := v1.ParseIndexManifest(bytes.NewReader(b))
+	top, err := parseIndex(b)
 	if err != nil {
 		return nil, fmt.Errorf("parsing index.json: %w", err)
 	}
@@ -120,6 +125,33 @@ func choose(in files) (*Choice, error) {
 		c.Digest, err = digestOf(top.Manifests[0].Digest)
 	}
 	return c, err
+}
+
+// parseIndex reads an index, which must be nothing else to anybody: no manifest
+// to those who are told that it is one, and no other index to those who take a
+// member of another case for the same, or do not. Runtimes are all of these.
+func parseIndex(b []byte) (*v1.IndexManifest, error) {
+	x, err := v1.ParseIndexManifest(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	var exact v1.IndexManifest
+	var members map[string]jsontext.Value
+	if err := errors.Join(json.Unmarshal(b, &exact), json.Unmarshal(b, &members)); err != nil {
+		return nil, err
+	}
+	if !reflect.DeepEqual(x, &exact) {
+		return nil, errors.New("it has a member in two spellings, or not in its own")
+	}
+	for name := range members {
+		if slices.Contains([]string{"config", "layers", "fslayers", "blobs"}, strings.ToLower(name)) {
+			return nil, fmt.Errorf("it has a member %.40q as manifests have: it is not plain what it is", name)
+		}
+	}
+	if x.MediaType != "" && !x.MediaType.IsIndex() {
+		return nil, fmt.Errorf("it says that it is of the media type %.100q", x.MediaType)
+	}
+	return x, nil
 }
 
 // walk finds the images of nested indexes, each once.
@@ -156,7 +188,7 @@ func (w *walk) index(x *v1.IndexManifest, depth int) error {
 		case depth == maxNesting:
 			return fmt.Errorf("indexes are nested more than %d deep", maxNesting)
 		default:
-			nested, err := v1.ParseIndexManifest(bytes.NewReader(b))
+			nested, err := parseIndex(b)
 			if err != nil {
 				return fmt.Errorf("parsing index %s: %w", digest, err)
 			}
@@ -211,6 +243,13 @@ func digestOf(h v1.Hash) (leaf.Digest, error) {
 type rootFiles struct{ root *os.Root }
 
 func (r rootFiles) read(name string, limit int64) ([]byte, error) {
+	info, err := r.root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name) // a pipe would be waited for
+	}
 	f, err := r.root.Open(name)
 	if err != nil {
 		return nil, err
@@ -220,18 +259,26 @@ func (r rootFiles) read(name string, limit int64) ([]byte, error) {
 }
 
 // tarFiles are the files of a tar archive, by their cleaned names. Of a name
-// that comes twice the last counts, as it does where an archive is unpacked.
+// that comes twice the last counts, as it does where an archive is unpacked. If
+// that is a link or a sparse file, it cannot be read: who unpacks the archive
+// would see something else there than its bytes.
 type tarFiles struct {
 	r     io.ReaderAt
 	where map[string]span
 }
 
-type span struct{ offset, size int64 }
+type span struct {
+	offset, size int64
+	other        bool // not a regular file
+}
 
 func (t tarFiles) read(name string, limit int64) ([]byte, error) {
 	s, ok := t.where[name]
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	if s.other {
+		return nil, fmt.Errorf("%s is not a regular file in the archive", name)
 	}
 	return readAll(name, io.NewSectionReader(t.r, s.offset, s.size), limit)
 }
@@ -256,15 +303,25 @@ func readTar(f io.ReadSeeker) (tarFiles, error) {
 			return t, fmt.Errorf("reading the tar archive: %w", err)
 		case n == maxTarEntries:
 			return t, fmt.Errorf("the tar archive has more than %d entries", maxTarEntries)
-		case h.Typeflag != tar.TypeReg:
+		case h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeXGlobalHeader:
 			continue
 		}
 		offset, err := f.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return t, fmt.Errorf("reading the tar archive: %w", err)
 		}
-		t.where[path.Clean(h.Name)] = span{offset, h.Size}
+		t.where[path.Clean(h.Name)] = span{offset, h.Size, h.Typeflag != tar.TypeReg || isSparse(h)}
 	}
+}
+
+// isSparse reports whether a file is written without its holes.
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 func readAll(name string, r io.Reader, limit int64) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -181,6 +182,22 @@ func TestBadLayouts(t *testing.T) {
 			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
 			write(dir, "index.json", strings.ReplaceAll(string(b), string(types.OCIManifestSchema1), "text/plain"))
 		}, "neither an index nor a manifest"},
+		{"manifests in two spellings", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), `"manifests"`, `"manifests":[],"Manifests"`, 1))
+		}, "in two spellings"},
+		{"a manifest that could be an index", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), `"manifests"`, `"layers":[],"manifests"`, 1))
+		}, "it is not plain what it is"},
+		{"an index that says it is a manifest", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), string(types.OCIImageIndex), string(types.OCIManifestSchema1), 1))
+		}, "it says that it is of the media type"},
+		{"manifests twice", func(dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, "index.json"))
+			write(dir, "index.json", strings.Replace(string(b), `"manifests"`, `"manifests":[],"manifests"`, 1))
+		}, "duplicate"},
 		{"too many manifests", func(dir string) {
 			write(dir, "index.json", `{"manifests":[`+strings.Repeat("{},", MaxManifests)+`{}]}`)
 		}, "more than 1024 manifests"},
@@ -345,5 +362,37 @@ func TestLoopback(t *testing.T) {
 		if got := isLoopback(in); got != want {
 			t.Errorf("%s: %v", in, got)
 		}
+	}
+}
+
+// TestFilesThatAreNone has what an unpacked layout shows be another thing than
+// the bytes that are read.
+func TestFilesThatAreNone(t *testing.T) {
+	dir := writeLayout(t, indexOf(randomImage(t)))
+	archive, err := os.ReadFile(pack(t, dir))
+	archive = bytes.TrimRight(must(t, archive, err), "\x00")
+	archive = append(archive, make([]byte, -len(archive)&511)...)
+	for _, h := range []*tar.Header{
+		{Typeflag: tar.TypeSymlink, Name: "index.json", Linkname: "other.json"},
+		{Typeflag: tar.TypeLink, Name: "./index.json", Linkname: "other.json"},
+	} {
+		more := bytes.NewBuffer(bytes.Clone(archive))
+		w := tar.NewWriter(more)
+		if err := errors.Join(w.WriteHeader(h), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "layout.tar")
+		if err := os.WriteFile(file, more.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadLayout(file); err == nil || !strings.Contains(err.Error(), "index.json is not a regular file") {
+			t.Errorf("%c: %+v, error %v", h.Typeflag, got, err)
+		}
+	}
+	if err := errors.Join(os.Remove(filepath.Join(dir, "index.json")), syscall.Mkfifo(filepath.Join(dir, "index.json"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadLayout(dir); err == nil || !strings.Contains(err.Error(), "index.json is not a regular file") {
+		t.Errorf("a pipe: %+v, error %v", got, err)
 	}
 }

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -128,7 +126,7 @@ func choiceOf(desc *remote.Descriptor) (*Choice, error) {
 	case !desc.MediaType.IsIndex():
 		return nil, fmt.Errorf("the answer has the media type %.100q: it is neither an index nor a manifest", desc.MediaType)
 	}
-	index, err := v1.ParseIndexManifest(bytes.NewReader(desc.Manifest))
+	index, err := parseIndex(desc.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the index: %w", err)
 	}
