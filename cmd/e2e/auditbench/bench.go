@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -44,7 +44,11 @@ type bench struct {
 }
 
 func (b *bench) run(ctx context.Context) error {
-	if b.child != "" {
+	switch b.child {
+	case "":
+	case "write":
+		return b.generate(ctx)
+	default:
 		return b.audit(ctx)
 	}
 	if b.dir == "" {
@@ -56,7 +60,8 @@ func (b *bench) run(ctx context.Context) error {
 		b.dir = dir
 	}
 	if _, err := os.Stat(b.policy()); errors.Is(err, os.ErrNotExist) {
-		if err := b.generate(ctx); err != nil {
+		// A process's peak memory begins with that of the one that forked it.
+		if _, err := b.self(ctx, b.out, "write"); err != nil {
 			return fmt.Errorf("writing a log: %w", err)
 		}
 	}
@@ -156,14 +161,9 @@ func cpuOf(u *syscall.Rusage) time.Duration { return time.Duration(u.Utime.Nano(
 
 // measure audits in a process of its own, and returns what that used.
 func (b *bench) measure(ctx context.Context, what string) (*audit.Report, *syscall.Rusage, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, self, "-dir", b.dir, "-audit", what)
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := cmd.Run(); err != nil {
+	state, err := b.self(ctx, &out, what)
+	if err != nil {
 		return nil, nil, fmt.Errorf("auditing: %w", err)
 	}
 	var r audit.Report
@@ -173,11 +173,23 @@ func (b *bench) measure(ctx context.Context, what string) (*audit.Report, *sysca
 	if !r.Clean {
 		return nil, nil, fmt.Errorf("the audit found %+v", r.Findings)
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	usage, ok := state.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return nil, nil, errors.New("the machine does not tell how much memory was used")
 	}
 	return &r, usage, nil
+}
+
+// self runs this program for one of its parts.
+func (b *bench) self(ctx context.Context, out io.Writer, what string) (*os.ProcessState, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, "-dir", b.dir, "-entries", strconv.Itoa(b.entries), "-do", what)
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
+	err = cmd.Run()
+	return cmd.ProcessState, err
 }
 
 // audit is what the other process does.
@@ -198,17 +210,6 @@ func (b *bench) audit(ctx context.Context) (err error) {
 	o := audit.Options{Policy: p}
 	if b.child == "structure" {
 		o.NoSignatures, c.Index = true, ""
-	}
-	if path := os.Getenv("CAIRN_AUDIT_PROFILE"); path != "" {
-		f, err := os.Create(path + "." + b.child)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
 	}
 	r, err := audit.Run(ctx, c, o)
 	if err != nil {

@@ -24,7 +24,7 @@ func main() {
 	b := &bench{out: os.Stdout}
 	flag.IntVar(&b.entries, "entries", 200_000, "audit a log of `N` entries")
 	flag.StringVar(&b.dir, "dir", "", "keep the log in `DIR`")
-	flag.StringVar(&b.child, "audit", "", "only audit: structure or all")
+	flag.StringVar(&b.child, "do", "", "only `PART`: write, structure or all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
