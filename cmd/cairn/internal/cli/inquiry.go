@@ -169,6 +169,8 @@ func (q *inquiry) open(b *bundle.Bundle) (*verify.Evidence, error) {
 		return nil, badBundle(q.file, err)
 	}
 	switch {
+	case wrong.Fork != nil && q.bundle != nil:
+		return nil, &client.MisbehaviourError{Message: "the log contradicts itself, and " + q.file + " is the evidence: keep it", Err: err}
 	case wrong.Fork != nil:
 		return nil, &client.MisbehaviourError{Message: "the log contradicts itself", Err: err}
 	case wrong.Outcome != verify.Refuted:
