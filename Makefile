@@ -30,13 +30,16 @@ BUILDAHTAGS := -tags exclude_graphdriver_btrfs,containers_image_openpgp
 PKG ?= $(PKGS)
 TESTFLAGS ?=
 BENCHTIME ?= 500ms
-# What has Go benchmarks: the hot paths of a submission, of a proof and of a build.
-BENCHPKGS := $(addprefix ./ledger/,leaf attest store engine intake server) \
+# What has Go benchmarks: the hot paths of a submission, of a proof, of a verdict and
+# of a build.
+BENCHPKGS := $(addprefix ./ledger/,leaf attest policy checkpoint store engine intake server verify) \
 	$(addprefix ./builder/,tree source image compare queue engine)
 FUZZTIME ?= 60s
 SOAKTIME ?= 10m
-# Further arguments of the load generator, and of the measurement of builds.
+# Further arguments of the load generator, and of the measurements of audits and of
+# builds.
 LOADFLAGS ?=
+AUDITFLAGS ?=
 BUILDFLAGS ?=
 # What `make tree` does beyond building once: all.
 TREE ?=
@@ -104,7 +107,7 @@ test: ## run all tests; ends with a count of passes, failures and skips
 bench: ## run the Go benchmarks, load the real ledger on loopback, audit a log, and time builds; about 12 minutes
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCHPKGS)
 	go run ./cmd/e2e/loadgen $(LOADFLAGS)
-	go run ./cmd/e2e/auditbench
+	go run ./cmd/e2e/auditbench $(AUDITFLAGS)
 	go run ./cmd/e2e/buildbench $(BUILDFLAGS)
 
 .PHONY: tree

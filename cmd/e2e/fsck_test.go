@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -10,6 +11,9 @@ import (
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
 	"golang.org/x/mod/sumdb/note"
+
+	auditor "github.com/cairnlog/cairn/ledger/audit"
+	"github.com/cairnlog/cairn/ledger/policy"
 )
 
 // TestFsck has Tessera's own checker judge the directory that a load of
@@ -64,6 +68,28 @@ func check(t *testing.T, dir string, p *process) {
 	log := client.FileFetcher{Root: filepath.Join(dir, "log")}
 	if err := fsck.New(p.Origin, v, log, leafHashes, fsck.Opts{N: 2}).Check(t.Context()); err != nil {
 		t.Fatalf("fsck: %v", err)
+	}
+	checkAll(t, dir, p)
+}
+
+// checkAll has our own audit judge the whole directory.
+func checkAll(t *testing.T, dir string, p *process) {
+	t.Helper()
+	pol, err := policy.Parse(fmt.Appendf(nil, "log %s\nquorum none\n", p.VKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := auditor.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	r, err := auditor.Run(t.Context(), c, auditor.Options{Policy: pol})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Clean {
+		t.Fatalf("the audit found %+v", r.Findings)
 	}
 }
 

@@ -72,6 +72,26 @@ type Claim struct {
 	Environment map[string]string
 }
 
+// Obtains reports whether c says that an artifact that it is about, or an equal
+// one, was obtained by building it. What was fetched counts for nothing.
+func (c *Claim) Obtains(d leaf.Digest) bool {
+	switch c.Claim {
+	case leaf.ClaimBuild:
+		return true
+	case leaf.ClaimReproduction:
+		if c.Obtained != Built {
+			return false
+		}
+		// One of several subjects may be none of the outputs.
+		return c.Result == leaf.Equivalent || c.Result == leaf.Identical && (len(c.Outputs) == 0 || holds(c.Outputs, d))
+	}
+	return false
+}
+
+func holds(rs []Resource, d leaf.Digest) bool {
+	return slices.ContainsFunc(rs, func(r Resource) bool { return slices.Contains(r.Strong(), d) })
+}
+
 // Obtained says how a reproduction got its output.
 type Obtained string
 

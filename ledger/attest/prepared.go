@@ -9,9 +9,9 @@ import (
 	"filippo.io/edwards25519"
 )
 
-// Prepare returns the key in a form that verifies signatures in less than half
-// the time, for whoever has thousands of them by one key to verify. It takes
-// 150 KiB, and as long as a few verifications. The very same signatures verify: what the
+// Prepare returns the key in a form that verifies signatures in about half the
+// time, for whoever has thousands of them by one key to verify. It takes 1.3 MiB,
+// and as long as 50 verifications. The very same signatures verify: what the
 // prepared form does not accept, crypto/ed25519 decides about. Keys other than
 // Ed25519 are returned as they are.
 func (k *PublicKey) Prepare() *PublicKey {
@@ -34,12 +34,11 @@ type prepared struct {
 	minusA *multiples
 }
 
-// multiples has j·16^i of a point at [i][j-1], so that a multiple of the point is
-// the sum of one of them for each four bits of the scalar, and no doublings.
-// Wider steps would be fewer, but a table that does not stay in the cache costs
-// more than it saves. Everything in it is public, so that it does not matter what
-// the time of using it depends on.
-type multiples [64][15]edwards25519.Point
+// multiples has j·256^i of a point at [i][j-1], so that a multiple of the point
+// is the sum of one of them for each byte of the scalar, and no doublings.
+// Everything in it is public, so that it does not matter what the time of using
+// it depends on.
+type multiples [32][255]edwards25519.Point
 
 func newMultiples(p *edwards25519.Point) *multiples {
 	var m multiples
@@ -58,11 +57,8 @@ func newMultiples(p *edwards25519.Point) *multiples {
 // addTo adds the multiple by a scalar, of 32 bytes in little-endian order.
 func (m *multiples) addTo(sum *edwards25519.Point, scalar []byte) {
 	for i, b := range scalar {
-		if low := b & 15; low > 0 {
-			sum.Add(sum, &m[2*i][low-1])
-		}
-		if high := b >> 4; high > 0 {
-			sum.Add(sum, &m[2*i+1][high-1])
+		if b > 0 {
+			sum.Add(sum, &m[i][b-1])
 		}
 	}
 }

@@ -2,12 +2,16 @@ package audit_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/cairnlog/cairn/ledger/audit"
 	"github.com/cairnlog/cairn/ledger/audit/audittest"
 )
@@ -216,6 +220,21 @@ func resumable(t *testing.T) string {
 var early struct {
 	once              sync.Once
 	state, identities []byte
+}
+
+// A checkpoint of no entries needs no witness.
+func TestAuditOfAnUnwitnessedBeginning(t *testing.T) {
+	d := &damaged{copyOf(t)}
+	rearchive(func(t *testing.T, notes [][]byte) [][]byte {
+		signed, err := built().log.Sign(tlog.Tree{Hash: tlog.Hash(sha256.Sum256(nil))}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Insert(notes, 0, signed)
+	})(t, d)
+	if r := run(t, open(t, d.dir), audit.Options{}); !r.Clean {
+		t.Errorf("not clean: %s", list(r))
+	}
 }
 
 func TestAuditGoesOnFromItsState(t *testing.T) {

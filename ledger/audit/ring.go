@@ -25,10 +25,10 @@ type ring struct {
 }
 
 // A key is prepared once it has signed so much that this pays, and only so many
-// are: they take 150 KiB each.
+// are: they take 1.3 MiB each.
 const (
-	prepareAfter = 64
-	maxPrepared  = 64
+	prepareAfter = 512
+	maxPrepared  = 16
 )
 
 type enrolled struct {

@@ -54,7 +54,7 @@ func AppendArchived(b, signed []byte) []byte {
 // It accepts one encoding of each note, and only notes that are well-formed;
 // what they say and who signed them is not looked at.
 func ReadArchived(data []byte) (signed, rest []byte, err error) {
-	frame, rest, found := bytes.Cut(data[:min(len(data), maxFrame)], []byte("\n"))
+	frame, _, found := bytes.Cut(data[:min(len(data), maxFrame)], []byte("\n"))
 	if !found && len(data) < maxFrame && isDigits(frame) {
 		return nil, nil, ErrTorn
 	}

@@ -229,3 +229,18 @@ func FuzzReadArchived(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkArchiveAdd is what archiving adds to a publication: one write and one
+// fsync.
+func BenchmarkArchiveAdd(b *testing.B) {
+	a, err := OpenArchive(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = a.Close() }()
+	for i := 0; b.Loop(); i++ {
+		if err := a.Add(aNote(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -382,5 +383,64 @@ func TestWatchCheckpointsRefused(t *testing.T) {
 		if e, ok := reason.Of(err); !ok || e.Reason != reason.Overloaded {
 			t.Errorf("error %v, want %s", err, reason.Overloaded)
 		}
+	}
+}
+
+// TestMirrorInALedgersPlace has what answers be no ledger.
+func TestMirrorInALedgersPlace(t *testing.T) {
+	answer := func(_ context.Context, req proto.Message) (proto.Message, error) {
+		if _, ok := req.(*cairnv1.GetCheckpointRequest); !ok {
+			return nil, reason.Errorf(reason.MirrorOnly, "not here")
+		}
+		return &cairnv1.GetCheckpointResponse{Origin: "log.example/mirrored"}, nil
+	}
+	for _, tt := range []struct {
+		name   string
+		status int
+		body   string
+		open   error
+		opened bool
+		want   string // of the error
+	}{
+		{"a web server without the API", 404, "no such page", nil, true, ""},
+		{"a web server that forbids", 403, "", nil, true, ""},
+		{"no mirror either", 404, "no such page", fs.ErrNotExist, true, "which is not a ledger's"},
+		{"a mirror that is damaged", 404, "no such page", errors.New("no index"), true, "as a mirror: no index"},
+		{"a web server that fails", 502, "bad gateway", nil, false, "which is not a ledger's"},
+		{"a ledger that refuses", 400, refusedBody, nil, false, "key is not enrolled"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked, opened := 0, 0
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked++
+				w.WriteHeader(tt.status)
+				_, _ = w.Write([]byte(tt.body))
+			}))
+			defer srv.Close()
+			c, err := client.New(srv.URL, client.Options{Mirror: func(context.Context) (client.Answer, error) {
+				opened++
+				return answer, tt.open
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := c.GetCheckpoint(t.Context(), &cairnv1.GetCheckpointRequest{})
+			if (opened == 1) != tt.opened {
+				t.Errorf("the mirror was opened %d times", opened)
+			}
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("error %v, want %q", err, tt.want)
+				}
+				return
+			}
+			if err != nil || resp.GetOrigin() != "log.example/mirrored" {
+				t.Errorf("answer %v, %v", resp, err)
+			}
+			_, err = c.GetEntry(t.Context(), &cairnv1.GetEntryRequest{})
+			if e, ok := reason.Of(err); !ok || e.Reason != reason.MirrorOnly || asked != 1 || opened != 1 {
+				t.Errorf("error %v; asked %d times, opened %d times", err, asked, opened)
+			}
+		})
 	}
 }

@@ -29,6 +29,9 @@ type CollectOptions struct {
 	// Also are further artifacts, which are collected with their ancestry in the
 	// same tree.
 	Also []leaf.Digest
+	// Everybody is for evidence that others will judge by policies of their own:
+	// what no rebuilder of pol signed is followed and carried, too.
+	Everybody bool
 	// Progress is told from time to time how far it is; one call at a time.
 	Progress func(CollectProgress)
 	// Hold is given the checkpoint once pol accepted it, and before anything else
@@ -51,7 +54,8 @@ type CollectProgress struct {
 // which is held to pol as by VerifyCheckpoint.
 //
 // If pol names rebuilders, only what a key of theirs signed is followed and
-// carried. Otherwise all claims are: whom to believe is decided by who verifies.
+// carried, unless the options ask for everybody. Otherwise all claims are: whom to
+// believe is decided by who verifies.
 // That the ledger left out none is not proven. The names are those by which the
 // artifact was asked for.
 func (c *Client) Collect(ctx context.Context, artifact leaf.Digest, names []string, pol *policy.Policy, opts CollectOptions) (*bundle.Bundle, error) {
@@ -85,7 +89,11 @@ func (c *Client) Collect(ctx context.Context, artifact leaf.Digest, names []stri
 			return nil, err
 		}
 	}
-	col := &collector{reader: r, trusted: rebuilders(pol), seen: make(map[leaf.Digest]bool), first: make(map[string]int64)}
+	trusted := rebuilders(pol)
+	if opts.Everybody {
+		trusted = nil
+	}
+	col := &collector{reader: r, trusted: trusted, seen: make(map[leaf.Digest]bool), first: make(map[string]int64)}
 	if opts.Progress != nil {
 		r.progress = func(entries, bytes int) {
 			opts.Progress(CollectProgress{Digests: len(col.seen), Entries: entries, Bytes: bytes})
@@ -262,7 +270,7 @@ func (c *collector) unseen(digests []leaf.Digest) []leaf.Digest {
 // parents returns the digests of what an artifact was built from by a claim,
 // those that were not seen yet.
 func (c *collector) parents(artifact leaf.Digest, l *Logged) []leaf.Digest {
-	if !slices.Contains(l.Leaf.Subjects, artifact) || !obtained(&l.Claim) {
+	if !slices.Contains(l.Leaf.Subjects, artifact) || !l.Claim.Obtains(artifact) {
 		return nil
 	}
 	var parents []leaf.Digest
@@ -274,18 +282,6 @@ func (c *collector) parents(artifact leaf.Digest, l *Logged) []leaf.Digest {
 		parents = append(parents, c.unseen(m.Strong())...)
 	}
 	return parents
-}
-
-// obtained reports whether a claim says that its subject was obtained by
-// building it: only then do its materials matter.
-func obtained(c *attest.Claim) bool {
-	switch c.Claim {
-	case leaf.ClaimBuild:
-		return true
-	case leaf.ClaimReproduction:
-		return c.Obtained == attest.Built && (c.Result == leaf.Identical || c.Result == leaf.Equivalent)
-	}
-	return false
 }
 
 // bundled returns all that was read as a bundle has it.

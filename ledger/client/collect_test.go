@@ -1,6 +1,8 @@
 package client_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"filippo.io/torchwood"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
@@ -187,6 +190,50 @@ func TestCollect(t *testing.T) {
 		if r.Exit() != 0 || r.CheckpointSize != int64(len(w.index)) {
 			t.Errorf("entry %d: %+v", e.Index, r)
 		}
+	}
+}
+
+// TestCollectForRebuilders has only what the policy's rebuilders signed be
+// followed and carried.
+func TestCollectForRebuilders(t *testing.T) {
+	w := newLadder(t)
+	p, err := policy.Parse(fmt.Appendf(nil, "log %s\nquorum none\nrebuilder b %s operator=bob\nrebuild-group g 1 b\nrebuild-quorum g\n",
+		w.log.VKey(), w.signers["bob"].Public.Fingerprint))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := w.client.Collect(t.Context(), tool, nil, p, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"bob", "bob rebuilds compiler", "bob rebuilds tool"}, w.words(b)); diff != "" {
+		t.Errorf("entries (-want +got):\n%s", diff)
+	}
+	if b, err = w.client.Collect(t.Context(), tool, nil, p, client.CollectOptions{Everybody: true}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := w.client.Collect(t.Context(), tool, nil, w.policy, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(w.words(all), w.words(b)); diff != "" {
+		t.Errorf("entries of everybody (-want +got):\n%s", diff)
+	}
+}
+
+func TestCollectHoldsTheCheckpointFirst(t *testing.T) {
+	w := newLadder(t)
+	want := errors.New("no")
+	_, err := w.client.Collect(t.Context(), tool, nil, w.policy, client.CollectOptions{
+		Hold: func(_ context.Context, signed string, c torchwood.Checkpoint) error {
+			if !strings.HasPrefix(signed, c.Origin+"\n") || c.N != int64(len(w.index)) {
+				t.Errorf("given %q and %+v", signed, c)
+			}
+			return want
+		},
+	})
+	if !errors.Is(err, want) {
+		t.Errorf("error %v", err)
 	}
 }
 

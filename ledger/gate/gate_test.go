@@ -106,11 +106,13 @@ func TestAnIndexThatCannotBeReadIsNotAccepted(t *testing.T) {
 
 func TestExpandDecidesEachDigestOnItsOwn(t *testing.T) {
 	tests := map[string]map[string]bool{
-		"good":   {"good": true},
-		"half":   {"half": false, "good": true, "lacking": false},
-		"owned":  {"owned": true, "lacking": false},
-		"both":   {"both": true, "good": true, "fine": true},
-		"unsure": nil,
+		"good":  {"good": true},
+		"half":  {"half": false, "good": true, "lacking": false},
+		"owned": {"owned": true, "lacking": false},
+		"both":  {"both": true, "good": true, "fine": true},
+		// Dissent about the index is not mended by its manifests.
+		"refused": {"refused": false, "good": true},
+		"unsure":  nil,
 	}
 	for word, want := range tests {
 		all, err := words().gate().Expand(t.Context(), image(word))

@@ -168,21 +168,22 @@ func TestReviewsThatAreNotTaken(t *testing.T) {
 		code int
 		want string
 	}{
-		"an older version":             {change("admission.k8s.io/v1", "admission.k8s.io/v1beta1"), 400, "admissionReviewVersions: [v1]"},
-		"another kind":                 {change("AdmissionReview", "ConversionReview"), 400, "want AdmissionReview"},
-		"no uid":                       {change(`"uid": "0df28fbd-5f5f-11e8-bc74-36e6bb280001",`, ""), 400, "no uid"},
-		"no request":                   {`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`, 400, "no request"},
-		"no JSON":                      {"x", 400, "parsing the AdmissionReview"},
-		"two objects in one":           {change(`"object": {`, `"object": {}, "object": {`), 400, "parsing the AdmissionReview"},
-		"more than is read":            {pod + strings.Repeat(" ", maxReview), 413, "over the limit of 8388608 bytes"},
-		"a pod without a spec":         {change(`"spec": {`, `"Spec": {`), 200, "it has no spec"},
-		"no containers":                {change(`"containers": [`, `"Containers": [`), 200, "has no containers"},
-		"a container without an image": {change(`"image": "`+image("good").String()+`",`, ""), 200, `containers \"app\" names no image`},
-		"an image that is none":        {change(image("good").String(), "UPPER"), 200, "parsing image reference"},
-		"an image that is a number":    {change(`"`+image("good").String()+`"`, "1"), 200, "reading the image of containers"},
-		"two images in one":            {change(`"image": "`+image("good").String()+`",`, `"image":"a","image":"b",`), 400, "parsing the AdmissionReview"},
-		"a list to come":               {change(`"containers": [`, `"otherContainers": [{"name": "x", "image": "`+image("bad").String()+`"}], "containers": [`), 200, `otherContainers \"x\": image`},
-		"too many images":              {change(`"containers": [`, `"containers": [`+manyContainers()), 200, "201 images are over the limit of 200"},
+		"an older version":                  {change("admission.k8s.io/v1", "admission.k8s.io/v1beta1"), 400, "admissionReviewVersions: [v1]"},
+		"another kind":                      {change("AdmissionReview", "ConversionReview"), 400, "want AdmissionReview"},
+		"no uid":                            {change(`"uid": "0df28fbd-5f5f-11e8-bc74-36e6bb280001",`, ""), 400, "no uid"},
+		"no request":                        {`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`, 400, "no request"},
+		"no JSON":                           {"x", 400, "parsing the AdmissionReview"},
+		"two objects in one":                {change(`"object": {`, `"object": {}, "object": {`), 400, "parsing the AdmissionReview"},
+		"more than is read":                 {pod + strings.Repeat(" ", maxReview), 413, "over the limit of 8388608 bytes"},
+		"a pod without a spec":              {change(`"spec": {`, `"Spec": {`), 200, "it has no spec"},
+		"no containers":                     {change(`"containers": [`, `"Containers": [`), 200, "has no containers"},
+		"a container without an image":      {change(`"image": "`+image("good").String()+`",`, ""), 200, `containers \"app\" names no image`},
+		"an image that is none":             {change(image("good").String(), "UPPER"), 200, "parsing image reference"},
+		"an image that is a number":         {change(`"`+image("good").String()+`"`, "1"), 200, "reading the image of containers"},
+		"two images in one":                 {change(`"image": "`+image("good").String()+`",`, `"image":"a","image":"b",`), 400, "parsing the AdmissionReview"},
+		"a list to come":                    {change(`"containers": [`, `"otherContainers": [{"name": "x", "image": "`+image("bad").String()+`"}], "containers": [`), 200, `otherContainers \"x\": image`},
+		"an operation that is none of ours": {change(`"operation": "CREATE"`, `"operation": "CONNECT"`), 200, "the gate decides about CREATE and UPDATE"},
+		"too many images":                   {change(`"containers": [`, `"containers": [`+manyContainers()), 200, "201 images are over the limit of 200"},
 	} {
 		w := post(h, []byte(tt.body))
 		if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.want) {

@@ -59,9 +59,12 @@ const (
 // Files are the files of a mirror.
 type Files interface {
 	// Read returns the file at a path. It wraps fs.ErrNotExist if there is none,
-	// and fails if it has more than limit bytes.
+	// and ErrTooLong if it has more than limit bytes.
 	Read(ctx context.Context, path string, limit int64) ([]byte, error)
 }
+
+// ErrTooLong is that a file is over its limit.
+var ErrTooLong = errors.New("over the limit")
 
 // Dir returns the files in a directory.
 func Dir(path string) Files { return dirFiles(path) }
@@ -83,7 +86,7 @@ func readLimited(r io.Reader, path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is over the limit of %d bytes", path, limit)
+		return nil, fmt.Errorf("%s: %w of %d bytes", path, ErrTooLong, limit)
 	}
 	return b, nil
 }

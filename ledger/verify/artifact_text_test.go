@@ -25,17 +25,18 @@ func reportText(t *testing.T, r *verify.Report, ascii bool) string {
 	return clockTime.ReplaceAllString(b.String(), "TIME")
 }
 
-func TestReportText(t *testing.T) {
-	app := string(digestOf("app"))
-	for _, tt := range []struct {
-		name  string
-		story func(l *ledger)
-		ask   func(l *ledger) *verify.Report
-		want  string
-	}{
-		{"reproduced", func(l *ledger) { both(l); l.fails("c", "app", "source:x") },
-			func(l *ledger) *verify.Report { return l.ask(l.quorum(2, "distinct operator 2"), "pkg:generic/app") },
-			`✓ reproduced   pkg:generic/app   ` + app + `
+var appDigest = string(digestOf("app"))
+
+// reportTexts are reports and what people read of them.
+var reportTexts = []struct {
+	name  string
+	story func(l *ledger)
+	ask   func(l *ledger) *verify.Report
+	want  string
+}{
+	{"reproduced", func(l *ledger) { both(l); l.fails("c", "app", "source:x") },
+		func(l *ledger) *verify.Report { return l.ask(l.quorum(2, "distinct operator 2"), "pkg:generic/app") },
+		`✓ reproduced   pkg:generic/app   ` + appDigest + `
     built    ✓ https://a.example (a) in log.example/cairn#5
     built    ✓ https://b.example (b) in log.example/cairn#6
     dissent  ! https://c.example (c) BUILD_FAILED in log.example/cairn#7
@@ -44,9 +45,9 @@ func TestReportText(t *testing.T) {
     log      log.example/cairn, checkpoint 8 of TIME, 1 of 1 witnesses (policy w1)
     ancestry 2 of 2 artifacts reproduced, 2 pinned sources, 1 seeds
 `},
-		{"differs", func(l *ledger) { both(l); l.rebuilds("c", "app", "app.other", "source:x") },
-			func(l *ledger) *verify.Report { return l.trace(verify.Rules{Quorum: 2}) },
-			`✗ differs   app   ` + app + `
+	{"differs", func(l *ledger) { both(l); l.rebuilds("c", "app", "app.other", "source:x") },
+		func(l *ledger) *verify.Report { return l.trace(verify.Rules{Quorum: 2}) },
+		`✗ differs   app   ` + appDigest + `
     built    ✓ https://a.example in log.example/cairn#5
     built    ✓ https://b.example in log.example/cairn#6
     dissent  ✗ https://c.example DIFFERENT in log.example/cairn#7
@@ -55,8 +56,8 @@ func TestReportText(t *testing.T) {
     ancestry 1 of 2 artifacts reproduced, 1 differ, 2 pinned sources, 1 seeds
     why      https://c.example says DIFFERENT in entry log.example/cairn#7
 `},
-		{"failed", func(l *ledger) { l.fails("c", "app", "source:x") }, func(l *ledger) *verify.Report { return l.ask(l.quorum(1)) },
-			`! failed   app   ` + app + `
+	{"failed", func(l *ledger) { l.fails("c", "app", "source:x") }, func(l *ledger) *verify.Report { return l.ask(l.quorum(1)) },
+		`! failed   app   ` + appDigest + `
     dissent  ! https://c.example (c) BUILD_FAILED in log.example/cairn#3
     policy   ? rebuild-quorum all-of-them: 0 of 3, needs 1
     log      log.example/cairn, checkpoint 4 of TIME, 1 of 1 witnesses (policy w1)
@@ -64,25 +65,25 @@ func TestReportText(t *testing.T) {
     why      https://c.example says BUILD_FAILED in entry log.example/cairn#3
     why      missing: 1 more of https://a.example (a), https://b.example (b), https://c.example (c) for rebuild-group all-of-them
 `},
-		{"untried", func(*ledger) {}, func(l *ledger) *verify.Report {
-			return l.trace(verify.Rules{Quorum: 1, Operators: []string{"https://a.example"}})
-		},
-			`· untried   ` + app + `
+	{"untried", func(*ledger) {}, func(l *ledger) *verify.Report {
+		return l.trace(verify.Rules{Quorum: 1, Operators: []string{"https://a.example"}})
+	},
+		`· untried   ` + appDigest + `
     policy   ? a quorum of 1 operators: 0 of 1, needs 1
     log      log.example/cairn, checkpoint 3, whose signature was not asked for
     ancestry 0 of 1 artifacts reproduced, 1 untried
     why      nothing that counts is logged of it, of 0 claims
     why      missing: 0 of 1 operators obtained it
 `},
-		{"excepted, with an equivocation", func(l *ledger) {
-			toolOf(l)
-			l.builds("a", "app", "toolchain:tool")
-			l.builds("a", "app.2", "toolchain:tool")
+	{"excepted, with an equivocation", func(l *ledger) {
+		toolOf(l)
+		l.builds("a", "app", "toolchain:tool")
+		l.builds("a", "app.2", "toolchain:tool")
+	},
+		func(l *ledger) *verify.Report {
+			return l.ask(l.quorum(1, "except pkg:generic/app until 2999-01-01 reason moving house"))
 		},
-			func(l *ledger) *verify.Report {
-				return l.ask(l.quorum(1, "except pkg:generic/app until 2999-01-01 reason moving house"))
-			},
-			`✓ excepted (unproven)   app   ` + app + `
+		`✓ excepted (unproven)   app   ` + appDigest + `
     except   to the end of 2999-01-01, by the policy's line for pkg:generic/app: moving house
     equivoc. ✗ https://a.example of pkg:generic/app in log.example/cairn#5, log.example/cairn#6
     policy   ? rebuild-quorum all-of-them: 0 of 3, needs 1
@@ -91,10 +92,13 @@ func TestReportText(t *testing.T) {
     why      https://a.example equivocates: key ` + string(attestSignerFingerprint("a")) + ` says in entries log.example/cairn#5, log.example/cairn#6 that the same inputs gave different outputs, and does not count
     why      missing: 1 more of https://a.example (a), https://b.example (b), https://c.example (c) for rebuild-group all-of-them
 `},
-		{"no policy", func(*ledger) {}, func(l *ledger) *verify.Report {
-			return verify.Artifact(verify.Question{Artifact: digestOf("app")}, nil)
-		}, "? unproven   " + app + "\n    why      there is no evidence\n"},
-	} {
+	{"no policy", func(*ledger) {}, func(l *ledger) *verify.Report {
+		return verify.Artifact(verify.Question{Artifact: digestOf("app")}, nil)
+	}, "? unproven   " + appDigest + "\n    why      there is no evidence\n"},
+}
+
+func TestReportText(t *testing.T) {
+	for _, tt := range reportTexts {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(t, "a", "b", "c")
 			tt.story(l)

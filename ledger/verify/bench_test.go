@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/cairnlog/cairn/ledger/bundle"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
@@ -44,6 +45,32 @@ func BenchmarkArtifact(b *testing.B) {
 	for b.Loop() {
 		if r := verify.Artifact(verify.Question{Artifact: digestOf("app"), Policy: pol, At: now}, ev); !r.Accepted {
 			b.Fatal(r.Reasons)
+		}
+	}
+}
+
+// BenchmarkBundle is all of cairn verify --bundle but reading the file, for an
+// artifact with 200 ancestors that two operators obtained.
+func BenchmarkBundle(b *testing.B) {
+	l := wide(b, 3+2*201)
+	pol := l.quorum(2)
+	file, err := l.bundle().Marshal()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(file)))
+	for b.Loop() {
+		parsed, err := bundle.Parse(file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ev, err := verify.Open(parsed, pol, now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r := verify.Artifact(verify.Question{Artifact: digestOf("app"), Policy: pol, At: now}, ev)
+		if !r.Accepted || r.Counts.Artifacts < 201 {
+			b.Fatal(r.Counts, r.Reasons)
 		}
 	}
 }

@@ -66,51 +66,54 @@ func (l *ledger) forge() *bundle.Bundle {
 	return other.bundle()
 }
 
+// refusedBundles are what is wrong with a bundle, and what Open says of it.
+var refusedBundles = []struct {
+	name  string
+	story func(l *ledger)
+	spoil func(l *ledger, b *bundle.Bundle)
+	entry string
+	why   string
+	exit  int
+}{
+	{"an attestation that was changed", nil, func(_ *ledger, b *bundle.Bundle) {
+		b.Entries[3].Attestation = bytes.Replace(b.Entries[3].Attestation, []byte(`"sig":"`), []byte(`"sig": "`), 1)
+	}, "#3", "the attestation hashes to", 1},
+	{"an attestation of another entry", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Attestation = b.Entries[4].Attestation },
+		"#3", "the attestation hashes to", 1},
+	{"no attestation", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Attestation = nil }, "#3", "the attestation hashes to", 1},
+	{"no proof", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Proof = nil }, "entry 3", "the proof is not given", 3},
+	{"a proof that is none", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Proof = []byte("x") }, "entry 3", "the proof is malformed", 1},
+	{"another index than the proof's", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[5].Index = 6 }, "#6", "the proof is of entry 5", 1},
+	{"an entry twice", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3] = b.Entries[2] }, "#2", "entries must ascend", 1},
+	{"entries out of order", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3], b.Entries[2] = b.Entries[2], b.Entries[3] },
+		"#2", "it follows entry 3", 1},
+	{"a key that the policy does not have", func(l *ledger) {
+		l.signers[0], _ = logSigner(l.t, "other.example", "other")
+		l.logVKey = vkeyOf(l, origin, "log")
+	}, nil,
+		"entry 0", "no key that the policy has for this log signed it", 1},
+	{"a log that the policy does not name", func(l *ledger) { l.logVKey = vkeyOf(l, "other.example", "other") }, nil,
+		"entry 0", "which is no log of the policy", 3},
+	{"too few witnesses", func(l *ledger) { l.signers = l.signers[:1] }, nil, "#0", "the witness quorum is not met", 3},
+	{"a key that was enrolled later", func(l *ledger) { l.builds("c", "app", app...); l.enrol("c") }, nil,
+		"#6", "which was enrolled later, in entry 7", 1},
+	{"a key that was revoked before", func(l *ledger) {
+		env, err := attest.Revoke(l.signer("a"), "lost")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.log(env, l.signer("a"))
+		l.builds("a", "app.other", app...)
+	}, nil, "#7", "entry log.example/cairn#6 revoked key", 1},
+	{"a log with two histories", nil, func(l *ledger, b *bundle.Bundle) { b.Entries[4] = l.forge().Entries[4] },
+		"#4", "its checkpoint of size 6 contradicts another of the same size", 5},
+	{"two wrong entries: the first is named", nil, func(_ *ledger, b *bundle.Bundle) {
+		b.Entries[1].Attestation, b.Entries[4].Attestation = []byte("{}"), []byte("{}")
+	}, "#1", "the attestation hashes to", 1},
+}
+
 func TestOpenRefuses(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		story func(l *ledger)
-		spoil func(l *ledger, b *bundle.Bundle)
-		entry string
-		why   string
-		exit  int
-	}{
-		{"an attestation that was changed", nil, func(_ *ledger, b *bundle.Bundle) {
-			b.Entries[3].Attestation = bytes.Replace(b.Entries[3].Attestation, []byte(`"sig":"`), []byte(`"sig": "`), 1)
-		}, "#3", "the attestation hashes to", 1},
-		{"an attestation of another entry", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Attestation = b.Entries[4].Attestation },
-			"#3", "the attestation hashes to", 1},
-		{"no attestation", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Attestation = nil }, "#3", "the attestation hashes to", 1},
-		{"no proof", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Proof = nil }, "entry 3", "the proof is not given", 3},
-		{"a proof that is none", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3].Proof = []byte("x") }, "entry 3", "the proof is malformed", 1},
-		{"another index than the proof's", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[5].Index = 6 }, "#6", "the proof is of entry 5", 1},
-		{"an entry twice", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3] = b.Entries[2] }, "#2", "entries must ascend", 1},
-		{"entries out of order", nil, func(_ *ledger, b *bundle.Bundle) { b.Entries[3], b.Entries[2] = b.Entries[2], b.Entries[3] },
-			"#2", "it follows entry 3", 1},
-		{"a key that the policy does not have", func(l *ledger) {
-			l.signers[0], _ = logSigner(l.t, "other.example", "other")
-			l.logVKey = vkeyOf(l, origin, "log")
-		}, nil,
-			"entry 0", "no key that the policy has for this log signed it", 1},
-		{"a log that the policy does not name", func(l *ledger) { l.logVKey = vkeyOf(l, "other.example", "other") }, nil,
-			"entry 0", "which is no log of the policy", 3},
-		{"too few witnesses", func(l *ledger) { l.signers = l.signers[:1] }, nil, "#0", "the witness quorum is not met", 3},
-		{"a key that was enrolled later", func(l *ledger) { l.builds("c", "app", app...); l.enrol("c") }, nil,
-			"#6", "which was enrolled later, in entry 7", 1},
-		{"a key that was revoked before", func(l *ledger) {
-			env, err := attest.Revoke(l.signer("a"), "lost")
-			if err != nil {
-				l.t.Fatal(err)
-			}
-			l.log(env, l.signer("a"))
-			l.builds("a", "app.other", app...)
-		}, nil, "#7", "entry log.example/cairn#6 revoked key", 1},
-		{"a log with two histories", nil, func(l *ledger, b *bundle.Bundle) { b.Entries[4] = l.forge().Entries[4] },
-			"#4", "its checkpoint of size 6 contradicts another of the same size", 5},
-		{"two wrong entries: the first is named", nil, func(_ *ledger, b *bundle.Bundle) {
-			b.Entries[1].Attestation, b.Entries[4].Attestation = []byte("{}"), []byte("{}")
-		}, "#1", "the attestation hashes to", 1},
-	} {
+	for _, tt := range refusedBundles {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(t, "a", "b")
 			both(l)

@@ -157,7 +157,7 @@ func (g *graph) expand(a *artifact) error {
 		a.claims = append(a.claims, h)
 		a.describe(h)
 		a.dissents(h)
-		if !obtains(&h.Claim.Claim, a.digest) {
+		if !h.Claim.Claim.Obtains(a.digest) {
 			continue
 		}
 		h.about = append(h.about, a)
@@ -318,26 +318,6 @@ func (a *artifact) dissents(h *heard) {
 			a.dissenters[v.operator] = true
 		}
 	}
-}
-
-// obtains reports whether a claim says that an artifact that it is about, or an
-// equal one, was obtained by building it. What was fetched counts for nothing.
-func obtains(c *attest.Claim, d leaf.Digest) bool {
-	switch c.Claim {
-	case leaf.ClaimBuild:
-		return true
-	case leaf.ClaimReproduction:
-		if c.Obtained != attest.Built {
-			return false
-		}
-		// One of several subjects may be none of the outputs.
-		return c.Result == leaf.Equivalent || c.Result == leaf.Identical && (len(c.Outputs) == 0 || holds(c.Outputs, d))
-	}
-	return false
-}
-
-func holds(rs []attest.Resource, d leaf.Digest) bool {
-	return slices.ContainsFunc(rs, func(r attest.Resource) bool { return slices.Contains(r.Strong(), d) })
 }
 
 // settle finds all that is reproduced, and nothing else: it begins with what

@@ -3,8 +3,7 @@
 //
 //	auditbench [-entries N] [-dir DIR]
 //
-// It writes a log of N entries, by default CAIRN_AUDIT_ENTRIES or 200,000, or
-// takes the one in DIR, and audits it in processes of their own: the structure
+// It writes a log of N entries, by default 200,000, or takes the one in DIR, and audits it in processes of their own: the structure
 // alone, and everything. Signatures are compared with crypto/ed25519 on all cores
 // in the same run, before and after.
 //
@@ -18,17 +17,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 )
 
 func main() {
 	b := &bench{out: os.Stdout}
-	entries, err := strconv.Atoi(os.Getenv("CAIRN_AUDIT_ENTRIES"))
-	if err != nil {
-		entries = 200_000
-	}
-	flag.IntVar(&b.entries, "entries", entries, "audit a log of `N` entries")
+	flag.IntVar(&b.entries, "entries", 200_000, "audit a log of `N` entries")
 	flag.StringVar(&b.dir, "dir", "", "keep the log in `DIR`")
 	flag.StringVar(&b.child, "audit", "", "only audit: structure or all")
 	flag.Parse()

@@ -21,13 +21,15 @@ import (
 func (a *app) newBundle() *cobra.Command {
 	var f inquiryFlags
 	var out string
+	var rebuilders bool
 	cmd := &cobra.Command{
 		Use:   "bundle ARTIFACT -O FILE",
 		Short: "Write all evidence about an artifact to a file",
 		Long: `Bundle collects all that is logged about an artifact and its ancestry, with the
 proofs and keys, and writes it to one file, with which cairn verify --bundle
-decides offline, also years later. With a policy that names rebuilders, only what
-these say is collected; whoever verifies uses a policy of their own.
+decides offline, also years later. It holds what everybody says, as whoever
+verifies uses a policy of their own; with --rebuilders, only what the rebuilders
+of the given policy say.
 
 If a policy is given, the bundle is verified before it is written, and the verdict
 is said. It does not change the exit code: what is written is written, also if
@@ -36,11 +38,12 @@ nothing is known of the artifact.`,
   cairn bundle sha256:9f2c… -O - | ssh archive 'cat > core-go.cairn-bundle'
   cairn bundle show hello.cairn-bundle`,
 		Args: cmdline.Takes(1, 1),
-		RunE: a.run(func(ctx context.Context, args []string) error { return a.bundle(ctx, args[0], out, &f) }),
+		RunE: a.run(func(ctx context.Context, args []string) error { return a.bundle(ctx, args[0], out, rebuilders, &f) }),
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	outVar(cmd, &out, "write the bundle to `FILE`; \"-\" is stdout")
+	fl.BoolVar(&rebuilders, "rebuilders", false, "collect only what the policy's rebuilders say")
 	f.defineName(fl)
 	f.defineAt(fl)
 	cmd.AddCommand(a.newBundleShow())
@@ -83,7 +86,7 @@ type bundleHead struct {
 	Size   int64  `json:"size"`
 }
 
-func (a *app) bundle(ctx context.Context, arg, out string, f *inquiryFlags) error {
+func (a *app) bundle(ctx context.Context, arg, out string, rebuilders bool, f *inquiryFlags) error {
 	switch {
 	case out == "":
 		return cmdline.Usagef("give -O FILE, such as -O hello.cairn-bundle", "no file is named for the bundle")
@@ -95,6 +98,9 @@ func (a *app) bundle(ctx context.Context, arg, out string, f *inquiryFlags) erro
 	q, err := a.inquire(f)
 	if err != nil {
 		return err
+	}
+	if q.everybody = !rebuilders; rebuilders && (q.policy == nil || len(q.policy.Rebuilders()) == 0) {
+		return cmdline.Usagef("give --policy FILE with rebuilder lines, or leave out --rebuilders", "no policy names rebuilders")
 	}
 	t, err := q.target(ctx, arg)
 	if err != nil {

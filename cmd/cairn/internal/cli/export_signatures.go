@@ -57,7 +57,8 @@ looks for.
 The exit code is 0 if all are accepted; else that of the gravest: 1 for a
 definite no, 3 for too little evidence, 4 for what could not be asked.`,
 		Example: `  cairn export signatures out/lookaside docker.io/stagex/core-go@sha256:… \
-      --gate-key gate.key --policy trusted.policy`,
+      --gate-key gate.key --policy trusted.policy
+  cairn export signatures out/lookaside docker.io/stagex/core-go:1.26 --gate-key gate.key -o json`,
 		Args: cmdline.Takes(2, cmdline.AnyNumber),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.exportSignatures(ctx, args[0], args[1:], keyFile, valid)

@@ -56,6 +56,7 @@ is ever overwritten. stdout gets the key's fingerprint.
 
 It is no rebuilder's key, and does not belong into a policy or a log.`,
 		Example: `  cairn gate keygen gate.key
+  cairn gate keygen gate.key -o json
   gpg --show-keys gate.key.pub   # the same fingerprint`,
 		Args: cmdline.Takes(1, 1),
 		RunE: a.run(func(_ context.Context, args []string) error { return a.gateKeygen(args[0]) }),
@@ -123,7 +124,8 @@ It prints one line of JSON once it serves. SIGTERM ends it. /healthz and
 /metrics are what they are elsewhere. It speaks HTTP: signatures need no secrecy,
 but whoever can change them can withhold them.`,
 		Example: `  cairn gate serve --policy trusted.policy --ledger https://ledger.example \
-      --gate-key gate.key --scope docker.io/stagex --listen 127.0.0.1:8700`,
+      --gate-key gate.key --scope docker.io/stagex --listen 127.0.0.1:8700
+  CAIRN_POLICY=trusted.policy cairn gate serve --ledger mirror/ --gate-key gate.key --scope docker.io`,
 		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(ctx context.Context, _ []string) error { return a.gateServe(ctx, &g, keyFile, scopes, valid) }),
 	}
@@ -175,7 +177,8 @@ registry; what it names when the pod starts may be another image.
 It prints one line of JSON once it serves. SIGTERM ends it. The certificate is
 read again when its file changes.`,
 		Example: `  cairn gate webhook --policy trusted.policy --ledger https://ledger.example \
-      --tls-cert tls.crt --tls-key tls.key --listen :8443`,
+      --tls-cert tls.crt --tls-key tls.key --listen :8443
+  cairn gate webhook --policy trusted.policy --ledger mirror/ --tls-cert tls.crt --tls-key tls.key --resolve`,
 		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(ctx context.Context, _ []string) error { return a.gateWebhook(ctx, &g, certFile, keyFile, resolve) }),
 	}

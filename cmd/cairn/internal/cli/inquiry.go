@@ -60,7 +60,10 @@ type inquiry struct {
 	now    time.Time      // when it was asked
 	at     time.Time      // as of when it is judged
 	names  []string       // of --name
-	listed bool           // of many artifacts: what plain files are needs no saying
+	// everybody is set for evidence that others judge: whom the policy does not
+	// name is heard, too.
+	everybody bool
+	listed    bool // of many artifacts: what plain files are needs no saying
 
 	bundle *bundle.Bundle // nil online
 	file   string         // of the bundle
@@ -143,7 +146,7 @@ func (q *inquiry) collect(ctx context.Context, t *target, others ...*target) (*b
 		also[i] = o.digest
 	}
 	b, err := q.online.Collect(ctx, t.digest, t.names, q.policy, client.CollectOptions{
-		Also: also,
+		Also: also, Everybody: q.everybody,
 		Progress: func(p client.CollectProgress) {
 			progress.Showf("collecting: %d artifacts looked up, %d entries proven", p.Digests, p.Entries)
 		},

@@ -34,6 +34,7 @@ take the directory, or its URL, too.
 The exit code is 5 if the source contradicts the copy, or itself; both checkpoints
 are kept.`,
 		Example: `  cairn log mirror https://ledger.example /srv/mirror --policy trusted.policy
+  cairn log mirror /srv/mirror /media/usb/mirror --policy trusted.policy -o json
   cairn list --ledger /srv/mirror
   cairn show --ledger https://mirror.example 7`,
 		Args: cmdline.Takes(2, 2),

@@ -160,8 +160,8 @@ func (v *statusAnswer) image(ctx context.Context, q *inquiry, arg string) error 
 		if i, ok := at[n.Digest]; built && !ok {
 			at[n.Digest] = len(v.Packages)
 			v.Packages = append(v.Packages, packageOf(n))
-		} else if built && len(v.Packages[i].Reasons) == 0 && !n.Seen {
-			v.Packages[i] = packageOf(n) // the place where it is expanded says more
+		} else if built && !n.Seen {
+			v.Packages[i] = packageOf(n) // the place where it is expanded is the one that says all
 		}
 		for _, m := range n.Materials {
 			add(m)
