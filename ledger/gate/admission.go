@@ -146,7 +146,7 @@ func imagesOf(object jsontext.Value, path []string) ([]usedImage, error) {
 	if err := json.Unmarshal(object, &spec); err != nil {
 		return nil, fmt.Errorf("reading the pod's specification: %w", err)
 	}
-	if spec["containers"] == nil {
+	if spec["containers"].Kind() != '[' {
 		return nil, errors.New("the pod's specification has no containers")
 	}
 	var images []usedImage
@@ -162,6 +162,9 @@ func imagesOf(object jsontext.Value, path []string) ([]usedImage, error) {
 				images = append(images, i)
 			}
 		}
+	}
+	if len(images) == 0 { // what decides about nothing must not allow anything
+		return nil, errors.New("the pod's specification names no image")
 	}
 	return images, nil
 }

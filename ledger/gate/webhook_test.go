@@ -177,6 +177,7 @@ func TestReviewsThatAreNotTaken(t *testing.T) {
 		"more than is read":                 {pod + strings.Repeat(" ", maxReview), 413, "over the limit of 8388608 bytes"},
 		"a pod without a spec":              {change(`"spec": {`, `"Spec": {`), 200, "it has no spec"},
 		"no containers":                     {change(`"containers": [`, `"Containers": [`), 200, "has no containers"},
+		"containers that are null":          {change(`"containers": [`, `"containers": null, "Containers": [`), 200, "has no containers"},
 		"a container without an image":      {change(`"image": "`+image("good").String()+`",`, ""), 200, `containers \"app\" names no image`},
 		"an image that is none":             {change(image("good").String(), "UPPER"), 200, "parsing image reference"},
 		"an image that is a number":         {change(`"`+image("good").String()+`"`, "1"), 200, "reading the image of containers"},
@@ -371,4 +372,12 @@ func FuzzReview(f *testing.F) {
 			t.Errorf("allowed with images %v, %v", images, err)
 		}
 	})
+}
+
+func TestNoImageIsNoReasonToAllow(t *testing.T) {
+	for _, spec := range []string{`{"containers":[]}`, `{"containers":[],"initContainers":null}`, `{"containers":null}`, `{"containers":{}}`} {
+		if images, err := imagesOf([]byte(spec), nil); err == nil {
+			t.Errorf("%s: %v", spec, images)
+		}
+	}
 }
