@@ -73,9 +73,9 @@ type Copy struct {
 	// Index and Blobs are the paths of the databases of the query index and of
 	// the attestations, where there are any.
 	Index, Blobs string
-	// Unpublished gives the size that the log's storage had at least, for a
-	// ledger's own directory, where entries may be ahead of the checkpoint. It
-	// is nil for other copies, which hold nothing but what is published.
+	// Unpublished gives the size that the log's storage had at least, for the
+	// directories of ledgers and mirrors, where entries may be ahead of the
+	// checkpoint. It is nil for other copies.
 	Unpublished func() uint64
 }
 

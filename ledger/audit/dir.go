@@ -15,6 +15,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/mirror"
 )
 
 // Names in the directories of ledgers and mirrors.
@@ -46,7 +47,8 @@ func OpenDir(path string) (Copy, error) {
 	}
 	for _, name := range []string{"checkpoint", "tile", "checkpoints"} {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
-			return Copy{Source: &mirrorDir{dir{root: path}}, Place: path, Kind: Mirror}, nil
+			ahead := func() uint64 { return mirror.Ahead(context.Background(), mirror.Dir(path)) }
+			return Copy{Source: &mirrorDir{dir{root: path}}, Place: path, Kind: Mirror, Unpublished: ahead}, nil
 		}
 	}
 	return Copy{}, fmt.Errorf("%s holds neither a ledger (log, blobs.db, index.db) nor a copy of a log (checkpoint, tile)", path)

@@ -23,8 +23,10 @@ const sequenced = 4 * engine.TileWidth
 //   - the tiles and bundles of the audited tree, which the pass compared;
 //   - narrower versions of them, .p/<width>, that are prefixes of them: those of
 //     earlier checkpoints, which tlog-tiles lets a log delete, and Tessera does;
-//   - in a ledger's own directory, what is ahead of the checkpoint, and the
-//     files that Tessera left in the making when it was killed.
+//   - what is ahead of the checkpoint of a ledger, or of a mirror whose copying
+//     is under way or was cut short;
+//   - in a ledger's own directory, the files that Tessera left in the making when
+//     it was killed. A mirror's are below its index.
 func (a *auditor) checkFiles(ctx context.Context) error {
 	err := a.Files(ctx, func(f File) error {
 		a.report.Counts.Files.Add(1)
@@ -82,7 +84,7 @@ func (a *auditor) isSegment(name string) bool {
 func (a *auditor) checkStray(f File) error {
 	name := strings.TrimRight(f.Path, "0123456789")
 	digits := len(f.Path) - len(name)
-	for cut := 1; cut <= min(digits, 10) && a.Unpublished != nil; cut++ {
+	for cut := 1; cut <= min(digits, 10) && a.Kind == Ledger; cut++ {
 		path := f.Path[:len(f.Path)-cut]
 		if t, err := torchwood.ParseTilePath(path); err == nil && torchwood.TilePath(t) == path {
 			a.report.Counts.Leftover.Add(1)
@@ -98,8 +100,7 @@ func (a *auditor) checkTileFile(ctx context.Context, f File, t tlog.Tile) error 
 	level, index := uint64(max(t.L, 0)), uint64(t.N)
 	stored := engine.TileWidthAt(level, index, a.end.N())
 	if t.W > stored {
-		if a.Unpublished == nil || level >= maxLevels || index > 1<<48 ||
-			index*engine.TileWidth+uint64(t.W) > (a.Unpublished()+sequenced)>>(level*tileHeight) {
+		if level >= maxLevels || index > 1<<48 || index*engine.TileWidth+uint64(t.W) > a.mostStored()>>(level*tileHeight) {
 			a.find(Corrupt, "file-stray", f.Path, "the tree of %d entries has no such tile", a.end.N())
 			return nil
 		}
@@ -110,6 +111,17 @@ func (a *auditor) checkTileFile(ctx context.Context, f File, t tlog.Tile) error 
 		return nil // the pass compared it
 	}
 	return a.checkPrefix(ctx, f, t, stored)
+}
+
+// mostStored is the size of the largest tree of which files may be there.
+func (a *auditor) mostStored() uint64 {
+	switch {
+	case a.Unpublished == nil:
+		return 0
+	case a.Kind == Ledger:
+		return a.Unpublished() + sequenced
+	}
+	return a.Unpublished()
 }
 
 // checkPrefix checks that a narrower version of a tile or bundle is its prefix.

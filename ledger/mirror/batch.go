@@ -6,57 +6,73 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/cairnlog/cairn/ledger/internal/durable"
 )
 
 // batch writes files that become durable together: a power loss leaves each as
-// it was, or whole, and after commit all are whole. put may be called
-// concurrently.
+// it was, or whole, and after commit all are whole. They are written in a
+// directory of their own, and then moved into their place: what a crash left is
+// there alone. put may be called concurrently.
 type batch struct {
 	dir    string
 	mu     sync.Mutex
-	files  []string // that are written beside their place
-	placed []string // that are in their place
+	staged int      // files so far
+	files  []staged // that are not in their place yet
+	placed []string // that are
 	dirs   map[string]bool
 }
 
+// staged is a file and where it belongs.
+type staged struct{ from, to string }
+
+// stagingDir is where files are written. It is emptied when a copy begins.
+const stagingDir = indexDir + "/new"
+
 func newBatch(dir string) *batch { return &batch{dir: dir, dirs: make(map[string]bool)} }
 
-const unsynced = ".new" // behind the name of a file that is not in its place yet
-
+// put writes a file that commit moves into its place.
 func (b *batch) put(path string, data []byte) error {
-	full := filepath.Join(b.dir, filepath.FromSlash(path))
-	if err := b.makeDirs(path); err != nil {
-		return err
-	}
-	if err := os.WriteFile(full+unsynced, data, 0o644); err != nil {
+	f, err := b.stage(path, data)
+	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.files = append(b.files, full)
+	b.files = append(b.files, f)
 	return nil
 }
 
 // putNow writes a file into its place at once. Until commit a power loss may
 // leave it torn: it is for files that are looked at again if there was none.
 func (b *batch) putNow(path string, data []byte) error {
-	full := filepath.Join(b.dir, filepath.FromSlash(path))
-	if err := b.makeDirs(path); err != nil {
-		return err
-	}
-	if err := os.WriteFile(full+unsynced, data, 0o644); err != nil {
+	f, err := b.stage(path, data)
+	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.placed = append(b.placed, full)
-	return os.Rename(full+unsynced, full)
+	b.placed = append(b.placed, f.to)
+	return os.Rename(f.from, f.to)
+}
+
+// stage writes a file that belongs at a path, and makes the path's directories.
+func (b *batch) stage(path string, data []byte) (staged, error) {
+	if err := b.makeDirs(path); err != nil {
+		return staged{}, err
+	}
+	b.mu.Lock()
+	b.staged++
+	n := b.staged
+	b.mu.Unlock()
+	f := staged{
+		from: filepath.Join(b.dir, filepath.FromSlash(stagingDir), strconv.Itoa(n)),
+		to:   filepath.Join(b.dir, filepath.FromSlash(path)),
+	}
+	return f, os.WriteFile(f.from, data, 0o644)
 }
 
 // makeDirs makes the directories that lead to a path, and remembers those that
@@ -85,7 +101,7 @@ func (b *batch) makeDirs(path string) error {
 func (b *batch) commit() error {
 	err := b.sync(func(sync func(path string)) {
 		for _, f := range b.files {
-			sync(f + unsynced)
+			sync(f.from)
 		}
 		for _, f := range b.placed {
 			sync(f)
@@ -93,7 +109,7 @@ func (b *batch) commit() error {
 	}, len(b.files)+len(b.placed))
 	for _, f := range b.files {
 		if err == nil {
-			err = os.Rename(f+unsynced, f)
+			err = os.Rename(f.from, f.to)
 		}
 	}
 	if err == nil {
@@ -137,10 +153,23 @@ func syncFile(path string) (err error) {
 	return f.Sync()
 }
 
-// replace atomically and durably replaces a file whose directory is there.
-func replace(dir, path string, data []byte) error {
-	if err := durable.WriteFile(filepath.Join(dir, filepath.FromSlash(path)), data, 0o644); err != nil {
+// replace atomically and durably replaces a file, after what the batch holds.
+func (b *batch) replace(path string, data []byte) error {
+	if err := b.commit(); err != nil {
+		return err
+	}
+	if err := b.put(path, data); err != nil {
 		return fmt.Errorf("writing the copy: %w", err)
 	}
-	return nil
+	return b.commit()
+}
+
+// clearStaging makes the directory for files in the making, without those that
+// an earlier run left.
+func clearStaging(dir string) error {
+	path := filepath.Join(dir, filepath.FromSlash(stagingDir))
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	return os.Mkdir(path, 0o755)
 }

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,11 @@ type Report struct {
 	Checkpoint string    // signed: what the copy is of now
 	Tree       tlog.Tree // of it
 	Entries    int64     // fetched now
-	Withheld   int64     // attestations of these that the source does not hold
+	// Withheld is the attestations that the copy lacks, of any entry: no source
+	// held them yet. Copy asks for them each time.
+	Withheld int64
+	// Recovered is the attestations that it lacked before, and has now.
+	Recovered int64
 	// Behind is the size of the source's checkpoint, if it is smaller than what
 	// the copy had already.
 	Behind *int64
@@ -62,23 +67,36 @@ func Copy(ctx context.Context, src *Source, dir string, pol torchwood.Policy, op
 		return nil, err
 	}
 	defer unlock()
-	c := &copier{src: src, dir: dir, local: tiles{Dir(dir)}, opts: opts, batch: newBatch(dir), policy: pol}
+	c := &copier{src: src, dir: dir, local: tiles{Dir(dir)}, opts: opts, batch: newBatch(dir), policy: pol, had: -1}
 	if err := c.begin(ctx); err != nil {
 		return nil, err
 	}
-	if c.report.Behind != nil {
-		return &c.report, nil
+	if c.report.Behind == nil {
+		if err := c.copy(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := c.entries(ctx); err != nil {
+	if err := c.askAgain(ctx); err != nil {
 		return nil, err
+	}
+	c.report.Withheld = int64(len(c.withheld))
+	return &c.report, nil
+}
+
+// copy copies what the copy lacks, and then replaces its checkpoint.
+func (c *copier) copy(ctx context.Context) error {
+	if c.had < c.target.N {
+		if err := c.entries(ctx); err != nil {
+			return err
+		}
 	}
 	if err := c.indexEntries(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.archive(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return &c.report, replace(dir, "checkpoint", []byte(c.signed))
+	return c.batch.replace("checkpoint", []byte(c.signed))
 }
 
 // lock makes the directory, and keeps other copiers out.
@@ -97,6 +115,9 @@ func lock(dir string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("locking the mirror: %w", err)
 	}
+	if err := clearStaging(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("removing what an earlier copy left: %w", err), f.Close())
+	}
 	return func() { _ = f.Close() }, nil
 }
 
@@ -110,13 +131,18 @@ type copier struct {
 
 	signed   string               // the source's checkpoint
 	target   torchwood.Checkpoint // as read
-	had      int64                // the size of the copy's
+	had      int64                // the size of the copy's; -1 if it has none
 	progress progress
 	tree     tree
 	bundle   []byte // the entries of the last bundle, while it is not full
 	batch    *batch
-	wanted   []leaf.Digest // attestations of the batch
-	report   Report
+	wanted   []wanted // attestations of the batch
+	withheld []wanted // attestations that no source held, by index
+	early    int      // how many of these are not of entries of this run
+	// lackedBefore is the entries whose attestations were withheld before.
+	lackedBefore map[uint64]bool
+	full         []tlog.Tile // that the batch has
+	report       Report
 }
 
 // begin gets the checkpoint to copy up to, and holds it to what the copy has.
@@ -138,17 +164,23 @@ func (c *copier) begin(ctx context.Context) error {
 		return err
 	}
 	c.report = Report{Origin: c.target.Origin, Checkpoint: c.signed, Tree: c.target.Tree}
-	if err := c.holdToCopy(ctx); err != nil || c.report.Behind != nil {
+	if err := c.holdToCopy(ctx); err != nil {
 		return err
+	}
+	if c.report.Behind != nil || c.had == c.target.N {
+		return c.readWithheld(ctx, max(c.had, int64(c.progress.entries)))
 	}
 	// What is indexed beyond these is of a run that was cut short, and of a tree
 	// that nobody may have signed since.
-	c.progress.indexed = min(c.progress.indexed, max(c.progress.entries, uint64(c.had)))
+	c.progress.indexed = min(c.progress.indexed, max(c.progress.entries, uint64(max(c.had, 0))))
 	c.tree.full = c.putTile
 	if err := c.tree.load(ctx, c.local, c.progress.entries); err != nil {
 		return err
 	}
-	return c.holdToProgress(ctx)
+	if err := c.holdToProgress(ctx); err != nil {
+		return err
+	}
+	return c.readWithheld(ctx, int64(c.progress.entries))
 }
 
 // holdToCopy holds the source's checkpoint to that of the copy.
@@ -189,23 +221,36 @@ func (c *copier) holdToCopy(ctx context.Context) error {
 }
 
 // holdToProgress holds the source's checkpoint to the one that entries were
-// copied under, of a run that was interrupted.
+// copied under, of a run that was interrupted. Then it is the one that they are
+// copied under, if it is the larger: so all that is copied, and not only what is
+// durable, is of the tree that the progress names.
 func (c *copier) holdToProgress(ctx context.Context) error {
-	if c.progress.signed == "" || c.progress.entries == 0 {
-		return nil
-	}
-	under, err := client.VerifyCheckpoint(c.progress.signed, nil)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", progressPath, err)
+	under := torchwood.Checkpoint{}
+	if c.progress.signed != "" {
+		var err error
+		if under, err = client.VerifyCheckpoint(c.progress.signed, nil); err != nil {
+			return fmt.Errorf("reading %s: %w", progressPath, err)
+		}
 	}
 	if c.progress.entries > uint64(c.target.N) {
 		return fmt.Errorf("the source has %d entries, and %d are copied already: try again when it has caught up", c.target.N, c.progress.entries)
 	}
-	root, err := c.sourceRoot(ctx, int64(c.progress.entries))
-	if err == nil && root != c.tree.root() {
-		return &ForkError{Kept: c.progress.signed, Shown: c.signed, KeptTree: under.Tree, ShownTree: c.target.Tree}
+	fork := &ForkError{Kept: c.progress.signed, Shown: c.signed, KeptTree: under.Tree, ShownTree: c.target.Tree}
+	if c.progress.entries > 0 {
+		if root, err := c.sourceRoot(ctx, int64(c.progress.entries)); err != nil || root != c.tree.root() {
+			return cmp.Or(err, error(fork))
+		}
 	}
-	return err
+	if under.N > c.target.N {
+		return nil
+	}
+	if under.N > 0 {
+		if root, err := c.sourceRoot(ctx, under.N); err != nil || root != under.Hash {
+			return cmp.Or(err, error(fork))
+		}
+	}
+	c.progress.signed = c.signed
+	return c.batch.replace(progressPath, c.progress.marshal())
 }
 
 // sourceRoot returns the root of the first entries in the tree that is copied, by
@@ -263,7 +308,7 @@ func (c *copier) entry(ctx context.Context, i uint64, entry []byte) error {
 	if err != nil {
 		return &client.MisbehaviourError{Message: fmt.Sprintf("the leaf of entry %d does not parse", i), Err: err}
 	}
-	c.wanted = append(c.wanted, l.Envelope)
+	c.wanted = append(c.wanted, wanted{i, l.Envelope})
 	if c.bundle, err = torchwood.AppendTileEntry(c.bundle, entry); err != nil {
 		return err
 	}
@@ -293,40 +338,57 @@ func (c *copier) putBundle(i uint64, width int) error {
 	t := tlog.Tile{H: torchwood.TileHeight, L: -1, N: int64(i / engine.TileWidth), W: width}
 	b := c.bundle
 	c.bundle = nil
-	return c.batch.put(torchwood.TilePath(t), b)
+	return c.putFull(t, b)
 }
 
 func (c *copier) putTile(level, index uint64, hashes []byte) error {
 	t := tlog.Tile{H: torchwood.TileHeight, L: int(level), N: int64(index), W: len(hashes) / hashSize}
-	return c.batch.put(torchwood.TilePath(t), hashes)
+	return c.putFull(t, hashes)
 }
 
 // flush gets the attestations of the batch, and makes all of it durable.
 func (c *copier) flush(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
+	missing, err := c.attestations(ctx, c.wanted)
+	if err != nil {
+		return err
+	}
+	c.wanted = nil
+	c.withheld = append(c.withheld, missing...)
+	if err := c.saveWithheld(); err != nil {
+		return err
+	}
+	if err := c.batch.commit(); err != nil {
+		return err
+	}
+	if err := c.prune(ctx); err != nil {
+		return err
+	}
+	c.progress.entries = c.tree.size / engine.TileWidth * engine.TileWidth
+	return c.batch.replace(progressPath, c.progress.marshal())
+}
+
+// attestations copies attestations, and returns those that the source lacks.
+func (c *copier) attestations(ctx context.Context, list []wanted) (missing []wanted, err error) {
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
-	held := make([]bool, len(c.wanted))
-	for i, envelope := range c.wanted {
+	held := make([]bool, len(list))
+	for i, w := range list {
 		g.Go(func() (err error) {
-			held[i], err = c.attestation(gctx, envelope)
+			held[i], err = c.attestation(ctx, w.envelope)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return err
+		return nil, err
 	}
-	for _, h := range held {
-		if !h {
-			c.report.Withheld++
+	for i, w := range list {
+		if !held[i] {
+			missing = append(missing, w)
+		} else if c.lackedBefore[w.index] {
+			c.report.Recovered++
 		}
 	}
-	c.wanted = nil
-	if err := c.batch.commit(); err != nil {
-		return err
-	}
-	c.progress.entries = c.tree.size / engine.TileWidth * engine.TileWidth
-	c.progress.signed = c.signed
-	return replace(c.dir, progressPath, c.progress.marshal())
+	return missing, nil
 }
 
 // attestation copies an attestation, and returns whether the source has it. One

@@ -9,6 +9,8 @@
 //	attestations/<2 hex>/<64 hex>    by the SHA-256 of the envelope
 //	checkpoints/<segment>            the ledger's archive of what it published
 //	index/progress                   how far the copy is
+//	index/withheld                   the attestations that no source held yet
+//	index/new/                       files in the making
 //	index/terms/<3 hex>              where an entry is, by what it is about
 //
 // Invariants of the copy:
@@ -20,6 +22,8 @@
 //   - The copy never goes backwards. A source that contradicts the copy changes
 //     nothing in it.
 //   - What was verified is not fetched again after an interruption.
+//   - What a run that was cut short left is of a tree that satisfied the policy,
+//     and that the progress names; see Ahead.
 //
 // Who reads a mirror need not trust it: its answers are held to the checkpoint as
 // a ledger's are.

@@ -25,10 +25,10 @@ const (
 //	entries <n>        full bundles that are verified and durable, in entries
 //	indexed <n>        entries whose terms are in the index
 //
-//	<signed checkpoint in whose tree these are>
+//	<signed checkpoint in whose tree is all that was copied>
 type progress struct {
 	entries, indexed uint64
-	signed           string // none if entries is 0
+	signed           string
 }
 
 func (p progress) marshal() []byte {
@@ -65,6 +65,21 @@ func readProgress(ctx context.Context, files Files) (progress, error) {
 		return p, fmt.Errorf("reading %s: %w", progressPath, err)
 	}
 	return p, nil
+}
+
+// Ahead returns the size of the tree that the files of a mirror are of: the copy's
+// own, or a larger one if a run is under way or was cut short. It is 0 if the
+// files do not say.
+func Ahead(ctx context.Context, files Files) uint64 {
+	p, err := readProgress(ctx, files)
+	if err != nil || p.signed == "" {
+		return 0
+	}
+	c, err := client.VerifyCheckpoint(p.signed, nil)
+	if err != nil {
+		return 0
+	}
+	return uint64(c.N)
 }
 
 // A ForkError says that a source contradicts the copy: a log signed both

@@ -51,7 +51,7 @@ func (c *copier) indexEntries(ctx context.Context) error {
 			return err
 		}
 		c.progress.indexed = to
-		if err := replace(c.dir, progressPath, c.progress.marshal()); err != nil {
+		if err := c.batch.replace(progressPath, c.progress.marshal()); err != nil {
 			return err
 		}
 	}

@@ -166,8 +166,19 @@ func write(t testing.TB, dir, path string, b []byte) {
 	must(t, os.WriteFile(full, b, 0o644))
 }
 
-// files returns the files below a directory, but for what only says how far a
-// copy is, and narrow tiles whose full ones are there.
+// wide leaves out the narrow tiles whose full ones are there.
+func wide(files map[string]string) map[string]string {
+	found := make(map[string]string)
+	for path, b := range files {
+		full, _, narrow := strings.Cut(path, ".p/")
+		if _, ok := files[full]; !narrow || !ok {
+			found[path] = b
+		}
+	}
+	return found
+}
+
+// files returns the files below a directory, but for what is about the copy.
 func files(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	found := make(map[string]string)

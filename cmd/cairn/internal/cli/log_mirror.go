@@ -13,6 +13,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/client/seen"
 	"github.com/cairnlog/cairn/ledger/mirror"
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 func (a *app) newLogMirror() *cobra.Command {
@@ -31,6 +32,9 @@ never goes backwards.
 Any web server can serve the directory. Where other commands take --ledger, they
 take the directory, or its URL, too.
 
+Attestations that the source does not hold, or withholds, are asked for again by
+every later run, of whatever source. The exit code is 3 while the copy lacks any.
+
 The exit code is 5 if the source contradicts the copy, or itself; both checkpoints
 are kept.`,
 		Example: `  cairn log mirror https://ledger.example /srv/mirror --policy trusted.policy
@@ -44,11 +48,14 @@ are kept.`,
 
 // mirrorAnswer is the JSON of cairn log mirror.
 type mirrorAnswer struct {
-	Schema   string `json:"schema"` // cairn/mirror/v1
-	Source   string `json:"source"`
-	Dir      string `json:"dir"`
-	Entries  int64  `json:"entries"`            // that are new
-	Withheld int64  `json:"withheld,omitempty"` // attestations that the source does not hold
+	Schema  string `json:"schema"` // cairn/mirror/v1
+	Source  string `json:"source"`
+	Dir     string `json:"dir"`
+	Entries int64  `json:"entries"` // that are new
+	// Withheld is the attestations that the copy lacks, Recovered those that it
+	// lacked before this run.
+	Withheld  int64 `json:"withheld"`
+	Recovered int64 `json:"recovered"`
 	// Behind is the size of the source's checkpoint, if the copy is ahead of it.
 	Behind     *int64         `json:"behind,omitempty"`
 	Archived   bool           `json:"archived"` // the checkpoints that were published before
@@ -88,10 +95,14 @@ func (a *app) mirror(ctx context.Context, source, dir string) error {
 		return err
 	}
 	v := &mirrorAnswer{
-		Schema: "cairn/mirror/v1", Source: source, Dir: dir, Entries: report.Entries, Withheld: report.Withheld,
+		Schema: "cairn/mirror/v1", Source: source, Dir: dir, Entries: report.Entries,
+		Withheld: report.Withheld, Recovered: report.Recovered,
 		Behind: report.Behind, Archived: !report.Unarchived, Checkpoint: o.viewCheckpoint(report.Checkpoint, c),
 	}
 	a.Answer(v, v.text)
+	if v.Withheld > 0 {
+		return &cmdline.Silent{Exit: reason.ExitUnproven}
+	}
 	return nil
 }
 
@@ -112,8 +123,11 @@ func (o *online) forked(ctx context.Context, fork *mirror.ForkError, dir string)
 
 func (v *mirrorAnswer) text(p term.Printer) {
 	p.Printf("%s: log %s, %d entries, %d of them new\n", v.Dir, v.Checkpoint.Origin, v.Checkpoint.Size, v.Entries)
+	if v.Recovered > 0 {
+		p.Printf("  the attestations of %d entries were withheld before, and are copied now\n", v.Recovered)
+	}
 	if v.Withheld > 0 {
-		p.Printf("  the source does not hold the attestations of %d entries\n", v.Withheld)
+		p.Printf("  the source does not hold the attestations of %d entries: the next run asks again\n", v.Withheld)
 	}
 	if v.Behind != nil {
 		p.Printf("  the source is behind, at %d entries\n", *v.Behind)
