@@ -30,7 +30,8 @@ type CollectOptions struct {
 	// same tree.
 	Also []leaf.Digest
 	// Everybody is for evidence that others will judge by policies of their own:
-	// what no rebuilder of pol signed is followed and carried, too.
+	// what no rebuilder of pol signed is carried, too. It is not followed, or
+	// whoever can log something could make an ancestry endless.
 	Everybody bool
 	// Progress is told from time to time how far it is; one call at a time.
 	Progress func(CollectProgress)
@@ -89,11 +90,10 @@ func (c *Client) Collect(ctx context.Context, artifact leaf.Digest, names []stri
 			return nil, err
 		}
 	}
-	trusted := rebuilders(pol)
-	if opts.Everybody {
-		trusted = nil
+	col := &collector{reader: r, followed: rebuilders(pol), seen: make(map[leaf.Digest]bool), first: make(map[string]int64)}
+	if !opts.Everybody {
+		col.trusted = col.followed
 	}
-	col := &collector{reader: r, trusted: trusted, seen: make(map[leaf.Digest]bool), first: make(map[string]int64)}
 	if opts.Progress != nil {
 		r.progress = func(entries, bytes int) {
 			opts.Progress(CollectProgress{Digests: len(col.seen), Entries: entries, Bytes: bytes})
@@ -124,9 +124,10 @@ func rebuilders(pol *policy.Policy) map[leaf.Fingerprint]bool {
 // collector walks from an artifact through its ancestry.
 type collector struct {
 	*reader
-	trusted map[leaf.Fingerprint]bool // nil for all
-	seen    map[leaf.Digest]bool      // digests that were or are to be looked up
-	first   map[string]int64          // entry of each payload and the keys that count
+	followed map[leaf.Fingerprint]bool // whose materials are looked up; nil for all
+	trusted  map[leaf.Fingerprint]bool // whose claims are carried; nil for all
+	seen     map[leaf.Digest]bool      // digests that were or are to be looked up
+	first    map[string]int64          // entry of each payload and the keys that count
 }
 
 // ancestry reads the entries about artifacts and their ancestry, one generation
@@ -169,6 +170,9 @@ func (c *collector) step(ctx context.Context, artifacts []leaf.Digest) ([]leaf.D
 			return nil, err
 		}
 		for _, l := range logged {
+			if !c.follows(l) {
+				continue
+			}
 			parents = append(parents, c.aliases(list.digest, l)...)
 			parents = append(parents, c.parents(list.digest, l)...)
 		}
@@ -241,6 +245,11 @@ func (c *collector) repeats(e *cairnv1.Entry) bool {
 	}
 	c.first[said] = e.GetIndex()
 	return false
+}
+
+// follows reports whether what a claim names is looked up.
+func (c *collector) follows(l *Logged) bool {
+	return c.followed == nil || slices.ContainsFunc(l.Leaf.Keys, func(k leaf.Fingerprint) bool { return c.followed[k] })
 }
 
 // aliases returns the other digests that a claim gives an artifact, those that

@@ -242,7 +242,7 @@ func TestUsageErrorsAboutArtifacts(t *testing.T) {
 		{"verify @/hello.deb --at yesterday", `--at "yesterday" is no time`, "2026-11-21", "USAGE"},
 		{"verify @/hello.deb --name x", "reading --name", "purl specification", "PURL_INVALID"},
 		{"verify @/hello.deb --key @/alice.key", "--key is for --vsa and --proof", "--vsa", "USAGE"},
-		{"verify @/hello.deb --proof x --vsa y", "--proof is about one attestation", "leave one", "USAGE"},
+		{"verify @/hello.deb --proof x --vsa y", "--proof and --logged are about one attestation", "leave one", "USAGE"},
 		{"verify @/hello.deb --bundle nowhere", "opening bundle nowhere", "permissions", "FILE_UNREADABLE"},
 		{"verify registry.example/a/b@sha256:1", "does not end in @sha256:", "HOST/PATH", "USAGE"},
 		{"bundle @/hello.deb", "no file is named", "-O FILE", "USAGE"},

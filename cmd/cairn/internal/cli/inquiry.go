@@ -244,7 +244,7 @@ func (q *inquiry) targetOf(ctx context.Context, n name, arg string) (*target, er
 			return nil, err
 		}
 		if f.kind != artifactFile {
-			return nil, cmdline.Usagef("`cairn show` takes it; to judge the file as an artifact, give its sha256:<hex>", "%s is %s", n.path, f.kind)
+			return nil, cmdline.Usagef("`cairn show` takes it, and an attestation `cairn verify --logged`; to judge the file as an artifact, give its sha256:<hex>", "%s is %s", n.path, f.kind)
 		}
 		if !q.listed {
 			q.a.Note("%s is the file %s", n.path, f.sha256Digest())

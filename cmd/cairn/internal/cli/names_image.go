@@ -59,7 +59,7 @@ func ambiguous(arg string, k nameKind) error {
 	return cmdline.Usagef("write ./"+arg+" for the file; for what it names otherwise, ask where no such file is", "%q is a file here too", arg)
 }
 
-// settledFile tells an OCI layout from other files.
+// settledFile tells the directory of an OCI layout from other files.
 func settledFile(path string) (name, string, error) {
 	n := name{kind: byFile, path: path}
 	info, err := os.Stat(path)
@@ -69,12 +69,18 @@ func settledFile(path string) (name, string, error) {
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return n, "", nil
 	}
+	if !info.IsDir() {
+		// Never the image in an archive, unless it is asked for: a file may be an
+		// archive of an honest image and something else as well.
+		if _, err := oci.ReadLayout(path); err == nil {
+			return n, fmt.Sprintf("%s is taken as a file; oci:%s is the image in it", path, path), nil
+		}
+		return n, "", nil
+	}
 	c, err := oci.ReadLayout(path)
 	switch {
 	case err == nil:
 		return name{kind: byDigest, digest: c.Digest}, choiceNote(path, c), nil
-	case oci.IsNotLayout(err) && !info.IsDir():
-		return n, "", nil
 	case oci.IsNotLayout(err):
 		return n, "", &cmdline.Problem{
 			Reason: cmdline.FileUnreadable, Err: fmt.Errorf("%s is a directory, and no OCI layout: it has no file oci-layout", path),

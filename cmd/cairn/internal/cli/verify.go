@@ -19,6 +19,7 @@ import (
 type verifyFlags struct {
 	inquiryFlags
 	proof    string
+	logged   bool
 	keys     []string // public with --proof, else the private one for --vsa
 	vsa      string
 	verifier string
@@ -45,14 +46,15 @@ The verdicts, and the exit codes they end with:
 What the policy excepts is accepted, with exit code 0, and the verdict stays what
 it is. A bundle with one wrong byte is a definite no: exit code 1.
 
-With --proof, and of a file that is an attestation, verify decides instead
-whether the attestation is logged and who signed it. That does not say that what
-it states is true. The exit code is 0 if all of it holds, 1 if something is
-wrong, and 3 if nothing is wrong but evidence is lacking.`,
+With --proof or --logged, verify decides instead whether an attestation is logged
+and who signed it. That does not say that what it states is true. The exit code is
+0 if all of it holds, 1 if something is wrong, and 3 if nothing is wrong but
+evidence is lacking.`,
 		Example: `  cairn verify hello.deb --policy trusted.policy
   cairn verify registry.example/a/core-go@sha256:9f2c… --policy trusted.policy --vsa core-go.vsa.json
   cairn verify hello.deb --bundle hello.cairn-bundle --policy trusted.policy --at 2026-11-21
-  cairn verify hello.attestation --proof hello.tlog-proof --policy trusted.policy`,
+  cairn verify hello.attestation --proof hello.tlog-proof --policy trusted.policy
+  cairn verify hello.attestation --logged --policy trusted.policy`,
 		Args: cmdline.Takes(0, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error { return a.verify(ctx, args, &f) }),
 	}
@@ -63,20 +65,23 @@ wrong, and 3 if nothing is wrong but evidence is lacking.`,
 	fl.StringVar(&f.vsa, "vsa", "", "write a SLSA verification summary to `FILE`, whatever the verdict is")
 	fl.StringVar(&f.verifier, "verifier-id", "", "`URI` of who verifies, as the summary states it")
 	fl.StringVar(&f.proof, "proof", "", "verify an attestation by the C2SP tlog-proof in `FILE`, which\n`cairn submit --proof` and `cairn log prove` write")
+	fl.BoolVar(&f.logged, "logged", false, "verify that the attestation in the file is logged, by the ledger's proof or\nthe bundle's")
 	fl.StringArrayVar(&f.keys, "key", nil, "with --vsa, sign it with the private key in `FILE`;\nwith --proof, a public key that the proof does not bring; repeatable")
 	return cmd
 }
 
 func (a *app) verify(ctx context.Context, args []string, f *verifyFlags) error {
-	if f.proof != "" {
+	if f.proof != "" || f.logged {
 		for _, wrong := range []struct {
 			given bool
 			flag  string
-		}{{f.bundle != "", "--bundle"}, {f.vsa != "", "--vsa"}, {len(f.names) > 0, "--name"}} {
+		}{{f.proof != "" && f.bundle != "", "--bundle"}, {f.proof != "" && f.logged, "--logged"}, {f.vsa != "", "--vsa"}, {len(f.names) > 0, "--name"}} {
 			if wrong.given {
-				return cmdline.Usagef("leave one of them out", "--proof is about one attestation, and %s about an artifact", wrong.flag)
+				return cmdline.Usagef("leave one of them out", "--proof and --logged are about one attestation, and do not go with %s", wrong.flag)
 			}
 		}
+	}
+	if f.proof != "" {
 		return a.verifyProof(args, f)
 	}
 	if len(args) == 0 {
@@ -85,10 +90,8 @@ func (a *app) verify(ctx context.Context, args []string, f *verifyFlags) error {
 	if f.vsa == "" && len(f.keys) > 0 {
 		return cmdline.Usagef("give --vsa FILE or --proof FILE too", "--key is for --vsa and --proof")
 	}
-	if n, _, err := settled(args[0]); err == nil && n.kind == byFile {
-		if file, err := readNamed(n.path); err == nil && file.kind == attestationFile {
-			return a.verifyAttestation(ctx, n.path, file, f)
-		}
+	if f.logged {
+		return a.verifyLogged(ctx, args[0], f)
 	}
 	return a.verifyArtifact(ctx, args[0], f)
 }
@@ -145,36 +148,31 @@ func (a *app) answerEntry(in *verify.EntryInput) error {
 	return nil
 }
 
-// verifyAttestation decides about the entry of an attestation, by the proof that
-// a bundle or the ledger has.
-func (a *app) verifyAttestation(ctx context.Context, path string, file *file, f *verifyFlags) error {
-	for _, wrong := range []struct {
-		given bool
-		flag  string
-	}{{f.vsa != "", "--vsa"}, {len(f.names) > 0, "--name"}} {
-		if wrong.given {
-			return cmdline.Usagef("leave it out, or give the artifact's digest", "%s is an attestation, and %s is about artifacts", path, wrong.flag)
-		}
+// verifyLogged decides about the entry of an attestation, by the proof that a
+// bundle or the ledger has.
+func (a *app) verifyLogged(ctx context.Context, path string, f *verifyFlags) error {
+	raw, err := a.readAttestation(path)
+	if err != nil {
+		return err
 	}
 	in, err := a.entryInput(f)
 	if err != nil {
 		return err
 	}
-	in.Attestation = file.raw
-	a.Note("%s is an attestation: what is verified is that it is logged, not that it is true", path)
+	in.Attestation = raw
 	if f.bundle != "" {
 		b, _, err := readBundle(f.bundle)
 		if err != nil {
 			return err
 		}
-		in.Proof = proofIn(b, file.raw)
+		in.Proof = proofIn(b, raw)
 		return a.answerEntry(in)
 	}
 	o, err := a.connect()
 	if err != nil {
 		return err
 	}
-	v, err := o.findAttestation(ctx, file.sha256Digest())
+	v, err := o.findAttestation(ctx, leaf.SHA256(raw))
 	if isNotFound(err, reason.AttestationNotFound) {
 		return a.answerEntry(in)
 	}
