@@ -81,9 +81,9 @@ var reportTexts = []struct {
 		l.builds("a", "app.2", "toolchain:tool")
 	},
 		func(l *ledger) *verify.Report {
-			return l.ask(l.quorum(1, "except pkg:generic/app until 2999-01-01 reason moving house"))
+			return l.ask(l.quorum(1, "except pkg:generic/app until 2999-01-01 reason moving house"), "pkg:generic/app")
 		},
-		`✓ excepted (unproven)   app   ` + appDigest + `
+		`✓ excepted (unproven)   pkg:generic/app   ` + appDigest + `
     except   to the end of 2999-01-01, by the policy's line for pkg:generic/app: moving house
     equivoc. ✗ https://a.example of pkg:generic/app in log.example/cairn#5, log.example/cairn#6
     policy   ? rebuild-quorum all-of-them: 0 of 3, needs 1

@@ -85,8 +85,8 @@ func (a *artifact) restsOn() []*artifact {
 	}
 	var list []*artifact
 	for _, h := range a.claims {
-		for _, m := range h.materials {
-			if m.built != nil && !m.built.good() {
+		for i := range h.materials {
+			if m := &h.materials[i]; m.built != nil && !m.good() {
 				list = append(list, m.built)
 			}
 		}

@@ -38,6 +38,9 @@ func (r *Report) fill(g *graph) {
 		r.Name = n.Name
 	}
 	r.Reasons = append(r.Reasons, n.Reasons...)
+	if x := g.exception(g.root.names); x != nil && !r.Accepted {
+		r.Reasons = append(r.Reasons, fmt.Sprintf("the policy excepts %s, as which claims know it: ask for it by its package URL for that to count", x.Glob))
+	}
 	missing := 0
 	for _, a := range reached {
 		r.Counts.add(a)
@@ -45,7 +48,7 @@ func (r *Report) fill(g *graph) {
 			continue
 		}
 		r.Equivocations = append(r.Equivocations, a.node.Equivocations...)
-		if a.good() || r.Accepted {
+		if a.good() || !a.followed || r.Accepted {
 			continue
 		}
 		if missing++; missing <= maxMissing {
@@ -60,20 +63,26 @@ func (r *Report) fill(g *graph) {
 }
 
 // reach returns what the artifact is made from, breadth first, but nothing below
-// an exception that others rest on.
+// what is only rested on by exception.
 func (g *graph) reach() []*artifact {
 	reached := []*artifact{g.root}
-	g.root.reached = true
-	for i := 0; i < len(reached); i++ {
-		a := reached[i]
-		if a != g.root && a.exception != nil {
-			continue
-		}
-		for _, h := range a.claims {
-			for _, m := range h.materials {
-				if m.built != nil && !m.built.reached {
-					m.built.reached = true
-					reached = append(reached, m.built)
+	g.root.reached, g.root.followed = true, true
+	for todo := []*artifact{g.root}; len(todo) > 0; todo = todo[1:] {
+		for _, h := range todo[0].claims {
+			for i := range h.materials {
+				m := &h.materials[i]
+				a := m.built
+				if a == nil {
+					continue
+				}
+				if !a.reached {
+					a.reached = true
+					reached = append(reached, a)
+				}
+				a.excepted = a.excepted || m.exception != nil
+				if m.exception == nil && !a.followed {
+					a.followed = true
+					todo = append(todo, a)
 				}
 			}
 		}
@@ -190,8 +199,8 @@ func (h *heard) worthless(a *artifact) string {
 		if len(h.materials) == 0 && !a.supported {
 			return "it names no material"
 		}
-		for _, m := range h.materials {
-			if m.built != nil && !m.built.good() {
+		for i := range h.materials {
+			if m := &h.materials[i]; m.built != nil && !m.good() {
 				return fmt.Sprintf("%s %s is not reproduced", described(m.Role, m.Name), m.digest)
 			}
 		}
@@ -256,7 +265,7 @@ func (g *graph) draw(reached []*artifact, counts *Counts) {
 	drawn := map[*artifact]bool{g.root: true}
 	counted := make(map[string]bool)
 	for _, a := range reached {
-		if a != g.root && a.exception != nil {
+		if !a.followed {
 			continue
 		}
 		type as struct{ digest, role, name string }
@@ -294,9 +303,12 @@ func (g *graph) materialNode(m *material, drawn map[*artifact]bool) *Node {
 		return n
 	}
 	n := m.built.node
-	if drawn[m.built] {
+	if m.exception != nil || drawn[m.built] {
 		again := *n
-		again.Materials, again.Seen, again.Role = []*Node{}, true, m.Role
+		again.Materials, again.Seen, again.Role = []*Node{}, m.built.followed, m.Role
+		if m.exception != nil {
+			again.Exception, again.Accepted = m.exception, true
+		}
 		return &again
 	}
 	drawn[m.built] = true
@@ -306,7 +318,7 @@ func (g *graph) materialNode(m *material, drawn map[*artifact]bool) *Node {
 
 func (c *Counts) add(a *artifact) {
 	c.Artifacts++
-	if a.exception != nil && !a.reproduced {
+	if (a.exception != nil || a.excepted) && !a.reproduced {
 		c.Excepted++
 	}
 	if a.node.Unstated {

@@ -52,8 +52,8 @@ type artifact struct {
 	aliases   []leaf.Digest // other digests of it, by claims that are heard
 	claims    []*heard      // about it, in log order
 	unheard   int           // claims about it that are not heard
-	exception *Exception
-	users     []*heard // that are made from it
+	exception *Exception    // of the root
+	users     []*heard      // that are made from it
 
 	dissent    []Dissent
 	dissenters map[string]bool // operators with a DIFFERENT
@@ -65,7 +65,9 @@ type artifact struct {
 	supported    bool // claims that name no material may count: see count
 	reproduced   bool
 	cycle        bool
-	reached      bool
+	reached      bool // it is in the ancestry
+	followed     bool // and so is what it is made from
+	excepted     bool // a claim that was reached rests on it by exception
 	node         *Node
 }
 
@@ -91,6 +93,15 @@ type material struct {
 	digest leaf.Digest // empty if it is not pinned
 	built  *artifact   // nil if it is a source, a seed, or not pinned
 	fault  string      // why nothing may rest on it, for what is not built
+	// exception is why this claim may rest on it whatever it is: by the name that
+	// the claim gives it. It is for this claim alone, so that who gives a wrong name
+	// spoils no vote but their own.
+	exception *Exception
+}
+
+// good reports whether the claim may rest on the material.
+func (m *material) good() bool {
+	return m.fault == "" && (m.built == nil || m.exception != nil || m.built.good())
 }
 
 const (
@@ -124,16 +135,20 @@ func (g *graph) collect() error {
 	for _, a := range g.order {
 		g.hearAliases(a)
 		a.names = sortedUnique(a.names)
-		names := a.names
-		if a == g.root && len(g.q.Names) > 0 {
-			// What somebody else calls it must not except what the asker means.
-			names = lookupNames(g.q.Names)
-		}
-		if x, ok := g.by.exception(names); ok {
-			a.exception = &Exception{Glob: x.Glob, Until: x.Until, Reason: x.Reason}
-		}
 	}
+	// What claims call it must not except what the asker means, or one rebuilder
+	// could have anything accepted.
+	g.root.exception = g.exception(lookupNames(g.q.Names))
 	return nil
+}
+
+// exception returns the exception that holds for one of these names, or nil.
+func (g *graph) exception(names []string) *Exception {
+	x, ok := g.by.exception(names)
+	if !ok {
+		return nil
+	}
+	return &Exception{Glob: x.Glob, Until: x.Until, Reason: x.Reason}
 }
 
 func (g *graph) meet(d leaf.Digest, depth int) *artifact {
@@ -238,9 +253,13 @@ func (g *graph) rest(h *heard, m *material, depth int) error {
 	m.built.aliases = append(m.built.aliases, m.Strong()[1:]...)
 	if name, ok := lookupName(m.URI); ok {
 		m.built.names = append(m.built.names, name)
+		m.exception = g.exception([]string{name})
 	}
 	if m.built.name == "" {
 		m.built.name = m.Name
+	}
+	if m.exception != nil {
+		return nil
 	}
 	if n := len(m.built.users); n == 0 || m.built.users[n-1] != h {
 		m.built.users = append(m.built.users, h)

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,11 +81,13 @@ func (l *ledger) log(env []byte, signers ...*attest.Signer) {
 func digestOf(word string) leaf.Digest { return leaf.SHA256([]byte(word)) }
 
 // thing describes what a word stands for: its purl is of the word before a dot,
-// so that hello.1 and hello.2 are two builds of hello.
+// so that hello.1 and hello.2 are two builds of hello. "tool=odd" is the tool,
+// called odd.
 func thing(word string) attest.ResourceDescriptor {
-	name, _, _ := strings.Cut(word, ".")
+	word, called, _ := strings.Cut(word, "=")
+	name, _, _ := strings.Cut(cmp.Or(called, word), ".")
 	return attest.ResourceDescriptor{
-		Name: word, URI: "pkg:generic/" + name + "@" + string(digestOf(word)),
+		Name: cmp.Or(called, word), URI: "pkg:generic/" + name + "@" + string(digestOf(word)),
 		Digest: map[string]string{"sha256": digestOf(word).Hex()},
 	}
 }

@@ -98,30 +98,60 @@ func TestNothingBelowAnException(t *testing.T) {
 		t.Errorf("%d artifacts, tree (-want +got):\n%s", r.Counts.Artifacts, d)
 	}
 	// Of what is asked about itself, all is shown.
-	r = verify.Artifact(verify.Question{Artifact: digestOf("tool"), Policy: pol, At: now}, l.open(pol))
+	r = verify.Artifact(verify.Question{Artifact: digestOf("tool"), Names: []string{"pkg:generic/tool"}, Policy: pol, At: now}, l.open(pol))
 	if !r.Accepted || r.Verdict != verify.VerdictUnproven || len(r.Ancestry.Materials) != 1 {
 		t.Errorf("the tool is %s with %d materials", r.Verdict, len(r.Ancestry.Materials))
 	}
 }
 
-// What others call an artifact does not except it if the asker names it.
+// What others call an artifact does not except it.
 func TestExceptionsAreForTheAskersNames(t *testing.T) {
 	l := newLedger(t, "a", "b")
 	toolOf(l)
 	l.builds("a", "app", app...)
 	pol := l.quorum(2, "except pkg:generic/app until 2999-01-01 reason moving house")
-	if r := l.ask(pol); !r.Accepted {
-		t.Error("asked by digest, the claims' name is not excepted")
-	}
-	if r := l.ask(pol, "pkg:generic/app"); !r.Accepted {
-		t.Error("the asker's name is not excepted")
+	r := l.ask(pol)
+	if r.Accepted || !strings.Contains(strings.Join(r.Reasons, "\n"), "the policy excepts pkg:generic/app, as which claims know it") {
+		t.Errorf("asked by digest, accepted %t: %q", r.Accepted, r.Reasons)
 	}
 	if r := l.ask(pol, "pkg:generic/other"); r.Accepted {
 		t.Error("a claim's name excepts what the asker calls otherwise")
 	}
 	// It holds to the end of the day.
-	if r := l.ask(pol); r.Exception.Reason != "moving house" || r.Exception.Until != time.Date(2999, 1, 2, 0, 0, 0, 0, time.UTC) {
-		t.Errorf("exception %+v", r.Exception)
+	r = l.ask(pol, "pkg:generic/app")
+	if !r.Accepted || r.Exception.Reason != "moving house" || r.Exception.Until != time.Date(2999, 1, 2, 0, 0, 0, 0, time.UTC) {
+		t.Errorf("asked by its name, accepted %t: exception %+v", r.Accepted, r.Exception)
+	}
+}
+
+// A material is excepted for the claims that call it by an excepted name, so who
+// calls a bad one so gives away no more than their own vote.
+func TestExceptionsAreForTheClaimThatNamesIt(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		liars      []string
+		want       verify.Verdict
+		inAncestry int
+	}{
+		{"one of two lies", []string{"a"}, verify.VerdictUnproven, 2},
+		{"two of two call it so", []string{"a", "b"}, verify.VerdictReproduced, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLedger(t, "a", "b")
+			for _, who := range []string{"a", "b"} {
+				if slices.Contains(tt.liars, who) {
+					l.builds(who, "app", "toolchain:tool=odd")
+				} else {
+					l.builds(who, "app", "toolchain:tool")
+				}
+			}
+			// To call it so in a claim about it excepts nothing.
+			l.add(claim{who: "a", subject: "tool=odd", result: leaf.Inconclusive})
+			r := l.ask(l.quorum(2, "except pkg:generic/odd until 2999-01-01 reason odd"))
+			if r.Verdict != tt.want || r.Counts.Artifacts != tt.inAncestry || r.Counts.Excepted != 1 {
+				t.Errorf("%s, counts %+v, reasons %q", r.Verdict, r.Counts, r.Reasons)
+			}
+		})
 	}
 }
 

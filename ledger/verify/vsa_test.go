@@ -88,15 +88,20 @@ func TestSummaryOfOthers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(t, "a", "b", "c")
 			tt.story(l)
-			_, got := summaryOf(t, l, l.ask(l.quorum(2, tt.lines...)), by)
+			var names []string
+			resource := string(digestOf("app"))
+			if tt.level == "CAIRN_EXCEPTED" {
+				names, resource = []string{"pkg:generic/app"}, "pkg:generic/app"
+			}
+			_, got := summaryOf(t, l, l.ask(l.quorum(2, tt.lines...), names...), by)
 			if got["verificationResult"] != tt.result || got["verifiedLevels"].([]any)[0] != tt.level {
 				t.Errorf("%s %v, want %s %s", got["verificationResult"], got["verifiedLevels"], tt.result, tt.level)
 			}
 			if b, _ := json.Marshal(got["dependencyLevels"]); string(b) != tt.dependencies {
 				t.Errorf("dependencies %s, want %s", b, tt.dependencies)
 			}
-			// Nobody asked by name: what claims call it is not vouched for.
-			if got["resourceUri"] != string(digestOf("app")) {
+			// Where nobody asked by name, what claims call it is not vouched for.
+			if got["resourceUri"] != resource {
 				t.Errorf("resource %s", got["resourceUri"])
 			}
 			if p := got["policy"].(map[string]any); p["uri"] != string(leaf.SHA256([]byte("p"))) {

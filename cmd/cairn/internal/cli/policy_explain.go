@@ -129,7 +129,7 @@ func (q *inquiry) explained(t *target, b *bundle.Bundle) (*explainAnswer, error)
 	r := q.judge(t, ev)
 	v.Verdict, v.Accepted, v.Reasons, v.exit = r.Verdict, r.Accepted, r.Reasons, r.Exit()
 	v.Rebuilt, v.Dissent, v.Names = r.Quorum, r.Dissent, r.Names
-	v.exceptions(q, r.Names)
+	v.exceptions(q, t.names) // what claims call it excepts nothing
 	v.seeds(q, r.Ancestry)
 	return v, nil
 }
