@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -84,16 +83,4 @@ func TestTree(t *testing.T) {
 	if err := (&tree{}).load(t.Context(), fullTiles{}, 512); err == nil {
 		t.Error("a tree is loaded from nothing")
 	}
-}
-
-func FuzzPostings(f *testing.F) {
-	f.Add([]byte(""), byte(0))
-	f.Fuzz(func(t *testing.T, shard []byte, b byte) {
-		term := [32]byte{b}
-		postingsOf(shard, term)
-		for line := range bytes.Lines(shard) {
-			_, _ = parsePosting(line)
-		}
-		_, _ = parseProgress(shard)
-	})
 }
