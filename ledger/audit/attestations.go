@@ -18,6 +18,9 @@ func (a *auditor) fetch(ctx context.Context, in <-chan *batch, out chan<- *batch
 			return err
 		}
 		a.changeKeys(b)
+		if a.terms != nil {
+			a.terms.take(b)
+		}
 		if a.rows != nil {
 			if err := a.rows.check(ctx, b); err != nil {
 				return err

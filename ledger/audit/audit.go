@@ -150,7 +150,8 @@ type auditor struct {
 	// unreadable says that no attestation can be read, which was found.
 	unreadable atomic.Bool
 	ring       *ring
-	rows       *rows // nil without an index
+	terms      *terms // nil without an index
+	rows       *rows  // nil but of a ledger
 	ids        *identities
 
 	findings
@@ -177,6 +178,7 @@ func (a *auditor) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.ids.close()) }()
 	a.openRows(ctx)
+	a.openShards()
 	if a.rows != nil {
 		defer func() { err = errors.Join(err, a.rows.close()) }()
 	}

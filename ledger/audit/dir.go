@@ -25,6 +25,7 @@ const (
 	ledgerState     = ".state" // Tessera's own, in the log
 	attestationsDir = "attestations"
 	mirrorIndexDir  = "index"
+	mirrorTermsDir  = mirrorIndexDir + "/terms"
 )
 
 // OpenDir opens a directory: that of a ledger, with log, blobs.db and index.db

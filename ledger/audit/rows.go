@@ -5,60 +5,18 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"hash/maphash"
-	"slices"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/store"
 )
 
-const (
-	indexName = "index.db"
-	// bucketEntries is how many entries share a sum of their terms.
-	bucketEntries = 4096
-	// maxBuckets bounds how many buckets of damaged terms are looked into.
-	maxBuckets = 8
-	// maxLost bounds how many lost entries are remembered.
-	maxLost = 1 << 16
-)
+const indexName = "index.db"
 
-// rows compares the query index with what the leaves give.
-//
-// The table of terms is in the order of their hashes, not in that of the log, so
-// the two cannot be compared side by side. Of each bucket of entries both sides
-// are summed up, under a secret of this run: two sets of rows that differ have
-// the same sum only by a chance of 2^-128. Where they differ, the bucket's rows
-// are compared one by one.
+// rows compares the query index of a ledger with what the leaves give.
 type rows struct {
-	a     *auditor
+	*terms
 	db    *sql.DB
 	leafs *sql.Stmt
-	from  uint64 // entries before it were compared by an earlier run
-	seeds [2]maphash.Seed
-	want  []sum  // by bucket
-	total uint64 // rows of terms of what was audited, now and before
-	// lost is the entries whose leaves cannot be read, so that their terms are
-	// not known.
-	lost map[uint64]bool
-	// broken says that a query failed, which was found: the rest is left out.
-	broken bool
-}
-
-type sum struct {
-	rows uint64
-	sum  [2]uint64
-}
-
-func (s *sum) add(term []byte, index uint64, seeds *[2]maphash.Seed) {
-	var row [store.TermSize + 8]byte
-	copy(row[:], term)
-	for i := range 8 {
-		row[store.TermSize+i] = byte(index >> (8 * i))
-	}
-	s.rows++
-	for i, seed := range seeds {
-		s.sum[i] += maphash.Bytes(seed, row[:])
-	}
 }
 
 // openRows opens the index, if the copy has one.
@@ -71,7 +29,8 @@ func (a *auditor) openRows(ctx context.Context) {
 		a.find(Incomplete, "index-missing", indexName, "the query index is not there; the ledger rebuilds it when it starts")
 		return
 	}
-	r := &rows{a: a, db: db, from: a.start(), lost: make(map[uint64]bool), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	r := &rows{terms: newTerms(a, indexName+", terms", store.Terms), db: db}
+	r.each = r.eachTerm
 	if err == nil {
 		r.leafs, err = db.PrepareContext(ctx, "SELECT idx, leaf FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx")
 	}
@@ -82,7 +41,7 @@ func (a *auditor) openRows(ctx context.Context) {
 		}
 		return
 	}
-	a.rows = r
+	a.rows, a.terms = r, r.terms
 	a.report.Coverage.Index = true
 }
 
@@ -91,15 +50,8 @@ func (r *rows) close() error {
 	return r.db.Close()
 }
 
-// check compares the leaves of a batch, and sums up their terms.
+// check compares the leaves of a batch.
 func (r *rows) check(ctx context.Context, b *batch) error {
-	for i, text := range b.texts {
-		if index := b.start + uint64(i); text != nil {
-			r.addTerms(index, text, b.leaves[i])
-		} else if len(r.lost) < maxLost {
-			r.lost[index] = true
-		}
-	}
 	if r.broken {
 		return nil
 	}
@@ -141,29 +93,15 @@ func (r *rows) fail(ctx context.Context, err error) error {
 	return r.a.databaseError(ctx, indexName, err)
 }
 
-// termsOf returns the terms of an entry, each once.
-func termsOf(index uint64, text []byte, l *leaf.Leaf) []store.Term {
-	ts := store.Terms(&store.Entry{Index: index, Text: text, Leaf: l})
-	slices.SortFunc(ts, func(x, y store.Term) int { return bytes.Compare(x[:], y[:]) })
-	return slices.Compact(ts)
-}
-
-func (r *rows) addTerms(index uint64, text []byte, l *leaf.Leaf) {
-	bucket := index / bucketEntries
-	for uint64(len(r.want)) <= bucket-r.from/bucketEntries {
-		r.want = append(r.want, sum{})
-	}
-	for _, t := range termsOf(index, text, l) {
-		r.want[bucket-r.from/bucketEntries].add(t[:], index, &r.seeds)
-	}
-}
-
 // checkRows compares what is left of the index once all entries are read.
 func (a *auditor) checkRows(ctx context.Context) error {
-	if a.rows == nil || a.rows.broken || a.broke {
+	switch {
+	case a.terms == nil || a.terms.broken || a.broke:
 		return nil
+	case a.rows == nil:
+		return a.terms.checkSums(ctx)
 	}
-	for _, check := range []func(context.Context) error{a.rows.checkExtra, a.rows.checkTerms, a.rows.checkKeys} {
+	for _, check := range []func(context.Context) error{a.rows.checkExtra, a.rows.checkSums, a.rows.checkKeys} {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -195,42 +133,6 @@ func (r *rows) checkExtra(ctx context.Context) error {
 	return nil
 }
 
-// checkTerms sums up the table of terms.
-func (r *rows) checkTerms(ctx context.Context) error {
-	have := make([]sum, len(r.want))
-	first := r.from / bucketEntries
-	var before, extra uint64
-	err := r.eachTerm(ctx, func(term []byte, idx int64) {
-		index := uint64(idx)
-		switch {
-		case idx < 0 || len(term) != store.TermSize || index >= r.a.end.N() && !r.a.ahead(index):
-			if extra++; extra <= maxOfKind {
-				r.a.find(Corrupt, "index-row-extra", indexName+", terms", "there is a term of entry %d", idx)
-			}
-		case index < r.from:
-			before++
-		case index < r.a.end.N() && index/bucketEntries-first < uint64(len(have)):
-			have[index/bucketEntries-first].add(term, index, &r.seeds)
-		}
-	})
-	if err != nil || r.broken {
-		return err
-	}
-	if c := r.a.cursor; c != nil && before != c.Terms {
-		r.a.find(Corrupt, "index-rows-changed", indexName+", terms", "%d rows up to entry %d, but an earlier audit saw %d", before, r.from, c.Terms)
-	}
-	bad := make(map[uint64]bool)
-	r.total = before
-	for i := range have {
-		r.total += have[i].rows
-		r.a.report.Counts.IndexRows.Add(have[i].rows)
-		if have[i] != r.want[i] {
-			bad[first+uint64(i)] = true
-		}
-	}
-	return r.nameTerms(ctx, bad)
-}
-
 // eachTerm calls f with every row of terms, in the order of the table.
 func (r *rows) eachTerm(ctx context.Context, f func(term []byte, idx int64)) error {
 	result, err := r.db.QueryContext(ctx, "SELECT term, idx FROM terms")
@@ -250,53 +152,6 @@ func (r *rows) eachTerm(ctx context.Context, f func(term []byte, idx int64)) err
 		return r.fail(ctx, err)
 	}
 	return nil
-}
-
-type termRow struct {
-	term  store.Term
-	index uint64
-}
-
-// nameTerms compares the rows of buckets whose sums differ, one by one.
-func (r *rows) nameTerms(ctx context.Context, bad map[uint64]bool) error {
-	if len(bad) == 0 {
-		return nil
-	}
-	expected := make(map[termRow]bool)
-	named := 0
-	for bucket := range bad {
-		if named++; named > maxBuckets {
-			r.a.find(Corrupt, "index-terms-differ", fmt.Sprintf("%s, terms, entries %d to %d", indexName, bucket*bucketEntries, (bucket+1)*bucketEntries-1), "the rows are not those of the leaves")
-			delete(bad, bucket)
-			continue
-		}
-		for i := max(bucket*bucketEntries, r.from); i < min((bucket+1)*bucketEntries, r.a.end.N()); i++ {
-			l, text, err := r.a.leafAt(ctx, i)
-			if err != nil {
-				return err
-			}
-			if l == nil || r.lost[i] {
-				continue
-			}
-			for _, t := range termsOf(i, text, l) {
-				expected[termRow{t, i}] = true
-			}
-		}
-	}
-	err := r.eachTerm(ctx, func(term []byte, idx int64) {
-		if idx < 0 || uint64(idx) < r.from || uint64(idx) >= r.a.end.N() || r.lost[uint64(idx)] || !bad[uint64(idx)/bucketEntries] || len(term) != store.TermSize {
-			return
-		}
-		row := termRow{store.Term(term), uint64(idx)}
-		if !expected[row] {
-			r.a.find(Corrupt, "index-row-extra", fmt.Sprintf("%s, terms, entry %d", indexName, idx), "term %x does not follow from the leaf", term)
-		}
-		delete(expected, row)
-	})
-	for row := range expected {
-		r.a.find(Incomplete, "index-row-missing", fmt.Sprintf("%s, terms, entry %d", indexName, row.index), "term %x is not there", row.term)
-	}
-	return err
 }
 
 // checkKeys compares the table of keys.

@@ -200,8 +200,8 @@ func (a *auditor) saveState() error {
 	if s.Aligned == nil {
 		s.Aligned = [][]byte{}
 	}
-	if a.rows != nil {
-		s.Terms = a.rows.total
+	if a.terms != nil {
+		s.Terms = a.terms.total
 	}
 	if last := a.past.last; last != nil && last.N() <= a.end.N() {
 		s.Last = string(last.signed)

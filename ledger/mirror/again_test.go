@@ -115,11 +115,11 @@ func TestWithheldAttestationsAreAskedForAgain(t *testing.T) {
 func TestWithheldAcrossAnInterruption(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)
-	l.grow(t, 1300)
+	l.grow(t, 520)
 	dir, to := t.TempDir(), t.TempDir()
 	src := l.publish(t, dir)
-	l.withhold(t, dir, false, 1000)
-	last := filepath.Join(dir, "tile/entries/005.p/20")
+	l.withhold(t, dir, false, 500)
+	last := filepath.Join(dir, "tile/entries/002.p/8")
 	bundle, err := os.ReadFile(last)
 	must(t, err)
 	must(t, os.Remove(last))
@@ -130,7 +130,7 @@ func TestWithheldAcrossAnInterruption(t *testing.T) {
 	if r := copyLog(t, l, src, to); r.Withheld != 1 || r.Recovered != 0 {
 		t.Errorf("%d are withheld and %d recovered", r.Withheld, r.Recovered)
 	}
-	l.withhold(t, dir, true, 1000)
+	l.withhold(t, dir, true, 500)
 	if r := copyLog(t, l, src, to); r.Withheld != 0 || r.Recovered != 1 {
 		t.Errorf("%d are withheld and %d recovered", r.Withheld, r.Recovered)
 	}

@@ -20,8 +20,8 @@ import (
 )
 
 // batchEntries is how many entries become durable together. Copying goes on from
-// there after an interruption.
-const batchEntries = 4 * engine.TileWidth
+// there after an interruption. Tests have it smaller.
+var batchEntries = 4 * engine.TileWidth
 
 // Options are what Copy may be told beside source and directory.
 type Options struct {
@@ -90,10 +90,10 @@ func (c *copier) copy(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.indexEntries(ctx); err != nil {
+	if err := c.archive(ctx); err != nil {
 		return err
 	}
-	if err := c.archive(ctx); err != nil {
+	if err := c.indexEntries(ctx); err != nil {
 		return err
 	}
 	return c.batch.replace("checkpoint", []byte(c.signed))
@@ -321,7 +321,7 @@ func (c *copier) entry(ctx context.Context, i uint64, entry []byte) error {
 	if err := c.putBundle(i, engine.TileWidth); err != nil {
 		return err
 	}
-	if c.tree.size%batchEntries != 0 {
+	if c.tree.size%uint64(batchEntries) != 0 {
 		return nil
 	}
 	if err := c.flush(ctx); err != nil {

@@ -34,10 +34,11 @@ func copyLog(t *testing.T, l *log, src *mirror.Source, dir string) *mirror.Repor
 // TestCopy has a copy be what was published, at sizes on both sides of those of
 // tiles, each time as the copy grows.
 func TestCopy(t *testing.T) {
+	t.Parallel()
 	l := newLog(t)
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
 	last := 0
-	for _, n := range []int{1, 2, 255, 256, 257, 1024, 1030} {
+	for _, n := range []int{1, 2, 255, 256, 257, 512, 518} {
 		l.grow(t, n)
 		r := copyLog(t, l, l.publish(t, from), to)
 		if r.Tree.N != int64(n) || r.Entries != int64(n-last) || r.Withheld != 0 || r.Unarchived || r.Behind != nil {
@@ -102,7 +103,7 @@ func everyEntryIsFound(t *testing.T, l *log, dir string) {
 			t.Errorf("attestation %d: %v", i, err)
 		}
 	}
-	if len(l.texts) > 500 {
+	if len(l.texts) > 300 {
 		return
 	}
 	found, err := c.Claims(t.Context(), &cairnv1.ListAttestationsRequest{Key: string(l.key.Public.Fingerprint)}, l.policy)
@@ -131,19 +132,20 @@ func (s *interruption) Read(ctx context.Context, path string, limit int64) ([]by
 // TestCopyGoesOn interrupts a copy again and again. What the copy has is always
 // whole, and nothing that was verified is fetched twice.
 func TestCopyGoesOn(t *testing.T) {
+	t.Parallel()
 	l := newLog(t)
 	l.grow(t, 300)
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
 	copyLog(t, l, l.publish(t, from), to)
 	before := files(t, to)
-	l.grow(t, 1024+300)
+	l.grow(t, 512+20)
 	src := l.publish(t, from)
 	fetched := make(map[string]int)
 	for rounds := 0; ; rounds++ {
 		if rounds > 50 {
 			t.Fatal("the copy does not get on")
 		}
-		s := &interruption{mirror.Dir(from), 400, make(map[string]int)}
+		s := &interruption{mirror.Dir(from), 250, make(map[string]int)}
 		src.Files = onlyOne{s}
 		_, err := mirror.Copy(t.Context(), src, to, l.policy, mirror.Options{})
 		for path, n := range s.asked {
@@ -182,6 +184,7 @@ func (o onlyOne) Read(ctx context.Context, path string, limit int64) ([]byte, er
 }
 
 func TestCopyRefuses(t *testing.T) {
+	t.Parallel()
 	flip := func(path string, at int) func(*testing.T, *log, string) {
 		return func(t *testing.T, _ *log, dir string) {
 			full := filepath.Join(dir, path)
@@ -211,6 +214,7 @@ func TestCopyRefuses(t *testing.T) {
 		{"another note in the archive", flip("checkpoints/000000000", 60), "the archive"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLog(t)
 			l.grow(t, 300)
 			dir, to := t.TempDir(), t.TempDir()
@@ -236,10 +240,12 @@ func TestCopyRefuses(t *testing.T) {
 
 // TestForks has a source contradict the copy, at every relation of their sizes.
 func TestForks(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ common, kept, shown int }{
-		{10, 20, 20}, {10, 20, 30}, {10, 30, 20}, {256, 257, 300}, {1024, 1025, 1025},
+		{10, 20, 20}, {10, 20, 30}, {10, 30, 20}, {256, 257, 300}, {512, 513, 513},
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			t.Parallel()
 			l := newLog(t)
 			l.grow(t, tt.common)
 			other := l.fork(tt.common)
@@ -267,26 +273,28 @@ func TestForks(t *testing.T) {
 
 // TestForkOfAnInterruptedCopy has the log be another when the copy goes on.
 func TestForkOfAnInterruptedCopy(t *testing.T) {
+	t.Parallel()
 	l := newLog(t)
-	l.grow(t, 1300)
+	l.grow(t, 520)
 	dir, to := t.TempDir(), t.TempDir()
 	src := l.publish(t, dir)
-	// The last bundle is missing: the first 1024 entries are copied.
-	must(t, os.Remove(filepath.Join(dir, "tile/entries/005.p/20")))
+	// The last bundle is missing: the first 512 entries are copied.
+	must(t, os.Remove(filepath.Join(dir, "tile/entries/002.p/8")))
 	if _, err := mirror.Copy(t.Context(), src, to, l.policy, mirror.Options{}); err == nil {
 		t.Fatal("a file that is missing is no error")
 	}
 	other := l.fork(100)
 	other.add(t, l.statement(t, "something else"))
-	other.grow(t, 1400)
+	other.grow(t, 540)
 	_, err := mirror.Copy(t.Context(), other.publish(t, t.TempDir()), to, l.policy, mirror.Options{})
 	var fork *mirror.ForkError
-	if !errors.As(err, &fork) || fork.KeptTree.N != 1300 || fork.ShownTree.N != 1400 {
+	if !errors.As(err, &fork) || fork.KeptTree.N != 520 || fork.ShownTree.N != 540 {
 		t.Fatalf("error %v", err)
 	}
 }
 
 func TestForkInTheArchive(t *testing.T) {
+	t.Parallel()
 	l := newLog(t)
 	l.grow(t, 20)
 	other := l.fork(10)
@@ -302,6 +310,7 @@ func TestForkInTheArchive(t *testing.T) {
 }
 
 func TestASourceThatIsBehind(t *testing.T) {
+	t.Parallel()
 	l := newLog(t)
 	l.grow(t, 30)
 	old := t.TempDir()
@@ -320,6 +329,7 @@ func TestASourceThatIsBehind(t *testing.T) {
 }
 
 func TestOneCopierAtATime(t *testing.T) {
+	t.Parallel()
 	l := newLog(t)
 	to := t.TempDir()
 	src := l.publish(t, t.TempDir())
@@ -336,6 +346,7 @@ func TestOneCopierAtATime(t *testing.T) {
 
 // TestRevokedKeysAndWrites asks for what else a mirror has to say.
 func TestRevokedKeysAndWrites(t *testing.T) {
+	t.Parallel()
 	l := newLog(t)
 	raw, err := attest.Revoke(l.key, "lost")
 	must(t, err)

@@ -95,11 +95,11 @@ func (x *index) First(ctx context.Context, terms []store.Term) ([]uint64, error)
 
 // all returns the indexes of the entries that have a term.
 func (x *index) all(ctx context.Context, term store.Term) ([]uint64, error) {
-	path := shardPath(term)
+	path := ShardPath(ShardOf(term))
 	shard, ok := x.shards.Get(path)
 	if !ok {
 		var err error
-		shard, err = x.files.Read(ctx, path, maxShard)
+		shard, err = x.files.Read(ctx, path, MaxShard)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

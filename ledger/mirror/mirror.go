@@ -49,11 +49,13 @@ import (
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
-// Limits of files.
+// MaxShard bounds a file of the index.
+const MaxShard = 256 << 20
+
+// Limits of other files.
 const (
 	maxNote   = 1 << 20
 	maxBundle = engine.TileWidth * (leaf.MaxSize + 2)
-	maxShard  = 256 << 20
 	hashSize  = tlog.HashSize
 	maxLevels = 8 // of tiles: 8·8 bits
 

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -19,10 +20,46 @@ import (
 // indexWindow is how many entries are indexed together, in memory.
 const indexWindow = 1 << 16
 
-// shardPath returns the file in which a term stands. It has lines of the term in
-// hex and an index, sorted by term and then by index.
-func shardPath(t store.Term) string {
-	return indexDir + "/terms/" + hex.EncodeToString(t[:2])[:3]
+// Shards is how many files the index has at most.
+const Shards = 1 << 12
+
+// ShardPath returns the file of a shard. It has lines of a term in hex and an
+// index, sorted by term and then by index; without lines it is absent.
+func ShardPath(shard int) string { return fmt.Sprintf("%s/terms/%03x", indexDir, shard) }
+
+// ShardOf returns the shard in which a term stands.
+func ShardOf(t store.Term) int { return int(t[0])<<4 | int(t[1])>>4 }
+
+// Terms returns the terms of an entry in the index: those of package store, and
+// of the keys that it enrols or revokes. Each is there once.
+func Terms(e *store.Entry) []store.Term {
+	terms := store.Terms(e)
+	switch e.Leaf.Kind {
+	case leaf.KindEnrol: // the subject is the key
+		terms = append(terms, enrolTerm(leaf.Fingerprint(e.Leaf.Subjects[0])))
+	case leaf.KindRevoke:
+		terms = append(terms, revokeTerm(leaf.Fingerprint(e.Leaf.Subjects[0])))
+	}
+	slices.SortFunc(terms, func(a, b store.Term) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(terms)
+}
+
+// EachPosting calls f with what stands in a shard's file. An error says what is
+// wrong with the file, after f had what comes before.
+func EachPosting(shard int, b []byte, f func(store.Term, uint64)) error {
+	first, last := true, posting{}
+	for line := range bytes.Lines(b) {
+		p, err := parsePosting(line)
+		if err != nil {
+			return err
+		}
+		if ShardOf(p.term) != shard || !bytes.Equal(p.append(nil), line) || !first && last.compare(p) >= 0 {
+			return fmt.Errorf("line %.100q is misplaced, or is not written so", line)
+		}
+		first, last = false, p
+		f(p.term, p.index)
+	}
+	return nil
 }
 
 // posting says that an entry has a term.
@@ -31,20 +68,30 @@ type posting struct {
 	index uint64
 }
 
+func (p posting) compare(other posting) int {
+	return cmp.Or(bytes.Compare(p.term[:], other.term[:]), cmp.Compare(p.index, other.index))
+}
+
+// append appends the line of a posting.
+func (p posting) append(b []byte) []byte {
+	b = append(hex.AppendEncode(b, p.term[:]), ' ')
+	return append(strconv.AppendUint(b, p.index, 10), '\n')
+}
+
 // indexEntries writes the terms of the entries that are not in the index yet.
 func (c *copier) indexEntries(ctx context.Context) error {
 	x := newIndex(c.local, uint64(c.target.N))
 	for from := c.progress.indexed; from < x.size; from = c.progress.indexed {
 		to := min(x.size, from+indexWindow)
-		shards := make(map[string][]posting)
+		shards := make(map[int][]posting)
 		for i := from; i < to; i++ {
 			if err := addPostings(ctx, x, i, shards); err != nil {
 				return fmt.Errorf("indexing entry %d: %w", i, err)
 			}
 		}
-		for _, path := range slices.Sorted(maps.Keys(shards)) {
-			if err := c.mergeShard(ctx, path, shards[path], from); err != nil {
-				return fmt.Errorf("indexing in %s: %w", path, err)
+		for _, n := range slices.Sorted(maps.Keys(shards)) {
+			if err := c.mergeShard(ctx, n, shards[n], from); err != nil {
+				return fmt.Errorf("indexing in %s: %w", ShardPath(n), err)
 			}
 		}
 		if err := c.batch.commit(); err != nil {
@@ -58,7 +105,7 @@ func (c *copier) indexEntries(ctx context.Context) error {
 	return nil
 }
 
-func addPostings(ctx context.Context, x *index, i uint64, shards map[string][]posting) error {
+func addPostings(ctx context.Context, x *index, i uint64, shards map[int][]posting) error {
 	entries, err := x.Entries(ctx, []uint64{i})
 	if err != nil {
 		return err
@@ -67,58 +114,35 @@ func addPostings(ctx context.Context, x *index, i uint64, shards map[string][]po
 	if e.Leaf, err = leaf.Parse(e.Text); err != nil {
 		return &client.MisbehaviourError{Message: "the leaf does not parse", Err: err}
 	}
-	terms := store.Terms(&e)
-	switch e.Leaf.Kind {
-	case leaf.KindEnrol: // the subject is the key
-		terms = append(terms, enrolTerm(leaf.Fingerprint(e.Leaf.Subjects[0])))
-	case leaf.KindRevoke:
-		terms = append(terms, revokeTerm(leaf.Fingerprint(e.Leaf.Subjects[0])))
-	}
-	seen := make(map[store.Term]bool, len(terms))
-	for _, t := range terms {
-		if !seen[t] {
-			seen[t] = true
-			shards[shardPath(t)] = append(shards[shardPath(t)], posting{t, i})
-		}
+	for _, t := range Terms(&e) {
+		shards[ShardOf(t)] = append(shards[ShardOf(t)], posting{t, i})
 	}
 	return nil
 }
 
 // mergeShard adds postings to a shard. What it has from the index on is of a run
 // that was cut short, and replaced.
-func (c *copier) mergeShard(ctx context.Context, path string, add []posting, from uint64) error {
-	old, err := c.local.Read(ctx, path, maxShard)
+func (c *copier) mergeShard(ctx context.Context, shard int, add []posting, from uint64) error {
+	old, err := c.local.Read(ctx, ShardPath(shard), MaxShard)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	all := make([]posting, 0, len(add)+bytes.Count(old, []byte("\n")))
-	for line := range bytes.Lines(old) {
-		p, err := parsePosting(line)
-		if err != nil {
-			return err
+	err = EachPosting(shard, old, func(t store.Term, index uint64) {
+		if index < from {
+			all = append(all, posting{t, index})
 		}
-		if p.index < from {
-			all = append(all, p)
-		}
+	})
+	if err != nil {
+		return err
 	}
 	all = append(all, add...)
-	slices.SortFunc(all, func(a, b posting) int {
-		if n := bytes.Compare(a.term[:], b.term[:]); n != 0 || a.index == b.index {
-			return n
-		}
-		if a.index < b.index {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(all, posting.compare)
 	var b []byte
 	for _, p := range all {
-		b = hex.AppendEncode(b, p.term[:])
-		b = append(b, ' ')
-		b = strconv.AppendUint(b, p.index, 10)
-		b = append(b, '\n')
+		b = p.append(b)
 	}
-	return c.batch.put(path, b)
+	return c.batch.put(ShardPath(shard), b)
 }
 
 func parsePosting(line []byte) (p posting, err error) {

@@ -1,7 +1,7 @@
 // Package clienttest is a ledger in memory for tests of what asks one.
 //
-// It speaks the REST API of docs/api.md as the gateway does, with true Merkle
-// trees and signatures, and unlike a true ledger it can be told to lie: Tamper
+// It speaks the REST API of docs/api.md as the gateway does, and serves its tiles,
+// with true Merkle trees and signatures, and unlike a true ledger it can be told to lie: Tamper
 // changes an answer before it is sent. It keeps nothing, limits nothing and
 // publishes at once; what it refuses, it refuses as the ledger does.
 package clienttest
@@ -108,6 +108,8 @@ func (l *Ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handle("GET /v1/log/entries/{index}", "GetEntry", l.entry)
 	handle("GET /v1/log/proofs/inclusion", "GetInclusionProof", l.inclusion)
 	handle("GET /v1/log/proofs/consistency", "GetConsistencyProof", l.consistency)
+	mux.HandleFunc("GET /checkpoint", l.file)
+	mux.HandleFunc("GET /tile/", l.file)
 	mux.ServeHTTP(w, r)
 }
 

@@ -3,6 +3,7 @@ package clienttest
 import (
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,9 @@ func (l *Ledger) list(r *http.Request) (proto.Message, error) {
 	if limit == 0 {
 		limit = 100
 	}
+	if err := listable(q, limit); err != nil {
+		return nil, err
+	}
 	var name leaf.Digest
 	if n := q.Get("name"); n != "" {
 		lookup, err := attest.LookupName(n)
@@ -65,6 +69,26 @@ func (l *Ledger) list(r *http.Request) (proto.Message, error) {
 	var err error
 	resp.Checkpoint, err = l.latest()
 	return resp, err
+}
+
+// listable checks what a list is asked for.
+func listable(q url.Values, limit int) error {
+	given := 0
+	for _, by := range []string{"digest", "name", "key"} {
+		if q.Get(by) != "" {
+			given++
+		}
+	}
+	_, err := leaf.ParseDigest(q.Get("digest"))
+	switch {
+	case limit < 0 || limit > 1000:
+		return reason.Errorf(reason.ArgumentInvalid, "page_size %d is not between 1 and 1000", limit)
+	case given > 1:
+		return reason.Errorf(reason.ArgumentInvalid, "give one of digest, name and key")
+	case q.Get("digest") != "" && err != nil:
+		return reason.Errorf(reason.ArgumentInvalid, "digest: %w", err)
+	}
+	return nil
 }
 
 func matches(lf *leaf.Leaf, digest, name leaf.Digest, key leaf.Fingerprint) bool {
@@ -92,9 +116,22 @@ func (l *Ledger) artifact(r *http.Request) (proto.Message, error) {
 			groups[output] = g
 			resp.Groups = append(resp.Groups, g)
 		}
-		g.Operators = append(g.Operators, l.keys[e.att.Leaf.Keys[0]].GetOperator())
+		for _, k := range e.att.Leaf.Keys {
+			if i, ok := slices.BinarySearch(g.Operators, l.keys[k].GetOperator()); !ok {
+				g.Operators = slices.Insert(g.Operators, i, l.keys[k].GetOperator())
+			}
+		}
+		if e.att.Claim.Claim == leaf.ClaimBuild {
+			resp.Materials = append(resp.Materials, resources(e.att.Claim.Materials)...)
+		}
 		g.Claims = append(g.Claims, &cairnv1.LoggedClaim{Index: int64(i), Claim: claim(e.att)})
 	}
+	seen := make(map[string]bool)
+	resp.Materials = slices.DeleteFunc(resp.Materials, func(m *cairnv1.Resource) bool {
+		id := m.Uri + " " + strings.Join(m.Digests, " ")
+		defer func() { seen[id] = true }()
+		return seen[id]
+	})
 	var err error
 	resp.Checkpoint, err = l.latest()
 	return resp, err
@@ -145,6 +182,9 @@ func (l *Ledger) inclusion(r *http.Request) (proto.Message, error) {
 		index = int64(slices.IndexFunc(l.entries, func(e entry) bool {
 			return hex.EncodeToString(leaf.Hash(e.att.Text)) == h
 		}))
+		if index < 0 || index >= size {
+			return nil, reason.Errorf(reason.EntryNotFound, "no entry with leaf hash %s is in the tree of size %d", h, size)
+		}
 	} else if err != nil {
 		return nil, reason.Errorf(reason.ArgumentInvalid, "give either index or leaf_hash")
 	}
