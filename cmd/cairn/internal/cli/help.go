@@ -19,8 +19,9 @@ func newIdentifiersTopic() *cobra.Command {
                        asking the registry; or by its tag, which is looked up
   oci:out/core-go      an OCI layout, a directory or a tar archive: its image,
                        or its index if it holds several images
-  ./hello.deb          a file: an attestation, a public key (.pub), an OCI
-                       layout, or an artifact of which only the digest is used
+  ./hello.deb          a file: an attestation, a public key (.pub), or an artifact
+                       of which only the digest is used; or the directory of an
+                       OCI layout
 
 A file whose name looks like one of the others is written with ./ before it;
 where there is one, the name without is an error. But one that is named like an
