@@ -47,6 +47,58 @@ func shards(t *testing.T, dir string) []string {
 	return found
 }
 
+// shardDamage is one thing that can happen to a file of a mirror's index.
+type shardDamage struct {
+	name string
+	edit func([]byte) []byte // nil deletes
+	kind string
+	exit int
+}
+
+func lines(b []byte) [][]byte { return slices.Collect(bytes.Lines(b)) }
+
+// alone changes the line of a term that one entry has.
+func alone(change func(term []byte) []byte) func([]byte) []byte {
+	return func(b []byte) []byte {
+		for _, line := range lines(b) {
+			if term, _, _ := bytes.Cut(line, []byte(" ")); bytes.Count(b, term) == 1 {
+				return bytes.Replace(b, line, change(bytes.Clone(term)), 1)
+			}
+		}
+		return nil // no file: another finding than any that is wanted of it
+	}
+}
+
+func withIndex(n int) func([]byte) []byte {
+	return alone(func(term []byte) []byte { return fmt.Appendf(nil, "%s %d\n", term, n) })
+}
+
+// ofAnother has a term be of an entry that it is not of.
+func ofAnother(b []byte) []byte {
+	if changed := withIndex(1)(b); !bytes.Equal(changed, b) {
+		return changed
+	}
+	return withIndex(2)(b)
+}
+
+// shardDamages are about a file with several lines; other is another file.
+func shardDamages(other []byte) []shardDamage {
+	return []shardDamage{
+		{"a dropped line", func(b []byte) []byte { return bytes.Join(lines(b)[1:], nil) }, "index-row-missing", 3},
+		{"a dropped file", nil, "index-row-missing", 3},
+		{"a term of another entry", ofAnother, "index-row-extra", 10},
+		{"a term of an entry that is not there", withIndex(earlySize), "index-row-extra", 10},
+		{"another term", alone(func(term []byte) []byte { return fmt.Appendf(term[:63], "%c 1\n", "10"[term[63]&1]) }), "index-row-extra", 10},
+		{"lines in another order", func(b []byte) []byte { l := lines(b); slices.Reverse(l); return bytes.Join(l, nil) }, "index-damaged", 10},
+		{"a line twice", func(b []byte) []byte { return append(lines(b)[0], b...) }, "index-damaged", 10},
+		{"another's file", func([]byte) []byte { return other }, "index-damaged", 10},
+		{"an empty file", func([]byte) []byte { return []byte{} }, "index-damaged", 10},
+		{"a line without an end", func(b []byte) []byte { return b[:len(b)-1] }, "index-damaged", 10},
+		{"no line", func([]byte) []byte { return []byte("index\n") }, "index-damaged", 10},
+		{"an index with a nought before it", func(b []byte) []byte { return bytes.Replace(b, []byte(" "), []byte(" 0"), 1) }, "index-damaged", 10},
+	}
+}
+
 // TestMirrorsIndex has every damage to the index of a mirror found.
 func TestMirrorsIndex(t *testing.T) {
 	t.Parallel()
@@ -57,51 +109,10 @@ func TestMirrorsIndex(t *testing.T) {
 		t.Errorf("coverage %+v, %d rows", r.Coverage, r.Counts.IndexRows.Load())
 	}
 	all := shards(t, d.dir)
-	long, other := all[0], all[1]
-	lines := func(b []byte) [][]byte { return slices.Collect(bytes.Lines(b)) }
-	// alone changes the line of a term that one entry has.
-	alone := func(change func(term []byte) []byte) func([]byte) []byte {
-		return func(b []byte) []byte {
-			for _, line := range lines(b) {
-				if term, _, _ := bytes.Cut(line, []byte(" ")); bytes.Count(b, term) == 1 {
-					return bytes.Replace(b, line, change(bytes.Clone(term)), 1)
-				}
-			}
-			t.Fatal("every term is of several entries")
-			return nil
-		}
-	}
-	withIndex := func(n int) func([]byte) []byte {
-		return alone(func(term []byte) []byte { return fmt.Appendf(nil, "%s %d\n", term, n) })
-	}
-	ofAnother := func(b []byte) []byte {
-		if changed := withIndex(1)(b); !bytes.Equal(changed, b) {
-			return changed
-		}
-		return withIndex(2)(b)
-	}
-	for _, x := range []struct {
-		name string
-		edit func([]byte) []byte // nil deletes
-		kind string
-		exit int
-	}{
-		{"a dropped line", func(b []byte) []byte { return bytes.Join(lines(b)[1:], nil) }, "index-row-missing", 3},
-		{"a dropped file", nil, "index-row-missing", 3},
-		{"a term of another entry", ofAnother, "index-row-extra", 10},
-		{"a term of an entry that is not there", withIndex(earlySize), "index-row-extra", 10},
-		{"another term", alone(func(term []byte) []byte { return fmt.Appendf(term[:63], "%c 1\n", "10"[term[63]&1]) }), "index-row-extra", 10},
-		{"lines in another order", func(b []byte) []byte { l := lines(b); slices.Reverse(l); return bytes.Join(l, nil) }, "index-damaged", 10},
-		{"a line twice", func(b []byte) []byte { return append(lines(b)[0], b...) }, "index-damaged", 10},
-		{"another's file", func([]byte) []byte { return d.get(t, "index/terms/"+filepath.Base(other)) }, "index-damaged", 10},
-		{"an empty file", func([]byte) []byte { return []byte{} }, "index-damaged", 10},
-		{"a line without an end", func(b []byte) []byte { return b[:len(b)-1] }, "index-damaged", 10},
-		{"no line", func([]byte) []byte { return []byte("index\n") }, "index-damaged", 10},
-		{"an index with a nought before it", func(b []byte) []byte { return bytes.Replace(b, []byte(" "), []byte(" 0"), 1) }, "index-damaged", 10},
-	} {
+	name, other := "index/terms/"+filepath.Base(all[0]), d.get(t, "index/terms/"+filepath.Base(all[1]))
+	before := d.get(t, name)
+	for _, x := range shardDamages(other) {
 		t.Run(x.name, func(t *testing.T) {
-			name := "index/terms/" + filepath.Base(long)
-			before := d.get(t, name)
 			defer d.put(t, name, before)
 			if x.edit == nil {
 				d.remove(t, name)
@@ -122,7 +133,7 @@ func TestMirrorsIndex(t *testing.T) {
 		state := filepath.Join(t.TempDir(), "state")
 		wantClean(t, run(t, open(t, d.dir), audit.Options{State: state}))
 		wantClean(t, run(t, open(t, d.dir), audit.Options{State: state}))
-		d.remove(t, "index/terms/"+filepath.Base(long))
+		d.remove(t, name)
 		x := damage{kind: "index-rows-changed", exit: 10}
 		x.check(t, run(t, open(t, d.dir), audit.Options{State: state}))
 	})

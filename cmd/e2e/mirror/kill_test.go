@@ -88,6 +88,9 @@ func (w *world) kill(t *testing.T, dir string, at place) bool {
 	if code > 0 {
 		t.Fatalf("killed at %v, the next run: exit code %d\n%s%s", at, code, out, errs)
 	}
+	if code < 0 {
+		w.killed++
+	}
 	return code < 0
 }
 
@@ -124,7 +127,7 @@ func TestKill(t *testing.T) {
 		dir := w.path("traced")
 		w.grow(t, 3)
 		places := w.places(t, dir)
-		for i, at := range spread(places, 4) {
+		for i, at := range spread(places, 3) {
 			had := w.sizeOf(t, dir)
 			w.grow(t, 5) // beyond a full tile, in the end
 			if w.kill(t, dir, at) {
@@ -143,15 +146,11 @@ func TestKill(t *testing.T) {
 		w.copy(t, dir)
 		w.sameTiles(t, dir)
 	})
-	killed := 0
-	for call, n := range hits {
-		t.Logf("killed at %s: %d times", call, n)
-		killed += n
+	t.Logf("killed at %v", hits)
+	if len(hits) < len(calls)-1 || w.killed < 15 {
+		t.Errorf("the copy was killed %d times, at %d of %d system calls", w.killed, len(hits), len(calls))
 	}
-	if killed < 15 {
-		t.Errorf("the copy was killed %d times, want at least 15", killed)
-	}
-	if w.size < 300 {
+	if w.size <= 256 {
 		t.Errorf("the log has %d entries, and no tile became full", w.size)
 	}
 }

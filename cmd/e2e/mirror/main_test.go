@@ -52,6 +52,7 @@ type world struct {
 	client *client.Client
 	signer *attest.Signer
 	size   int64 // of the ledger
+	killed int   // copies
 }
 
 // newWorld starts a ledger, with one key enrolled.
