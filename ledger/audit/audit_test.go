@@ -222,6 +222,24 @@ var early struct {
 	state, identities []byte
 }
 
+// What Tessera left in the making when it was killed is counted, and is no damage.
+func TestAuditOfWhatACrashLeft(t *testing.T) {
+	d := &damaged{copyOf(t)}
+	for _, path := range []string{"log/checkpoint1902410498", bundle1 + "7"} {
+		d.put(t, path, []byte("half"))
+	}
+	if r := run(t, open(t, d.dir), audit.Options{}); !r.Clean || r.Counts.Leftover.Load() != 2 {
+		t.Errorf("%d left over: %s", r.Counts.Leftover.Load(), list(r))
+	}
+	for _, path := range []string{"log/checkpointing", "log/checkpoint12345678901"} {
+		d := &damaged{copyOf(t)}
+		d.put(t, path, []byte("other"))
+		if r := run(t, open(t, d.dir), audit.Options{}); r.Clean {
+			t.Errorf("%s is taken for a leftover", path)
+		}
+	}
+}
+
 // A checkpoint of no entries needs no witness.
 func TestAuditOfAnUnwitnessedBeginning(t *testing.T) {
 	d := &damaged{copyOf(t)}

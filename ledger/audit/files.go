@@ -55,13 +55,18 @@ func (a *auditor) checkFile(ctx context.Context, f File) error {
 		return nil
 	case dir == attestationsDir && isAttestationPath(name), dir == mirrorIndexDir && isIndexPath(name):
 		return nil // those that matter are read elsewhere
+	case dir != "tile" && a.inTheMaking(f.Path, func(path string) bool { return path == "checkpoint" }):
+		return nil
 	case dir != "tile":
 		a.find(Corrupt, "file-stray", f.Path, "no file of a log has this name")
 		return nil
 	}
 	t, err := torchwood.ParseTilePath(f.Path)
 	if err != nil || torchwood.TilePath(t) != f.Path {
-		return a.checkStray(f)
+		if !a.inTheMaking(f.Path, isTilePath) {
+			a.find(Corrupt, "file-stray", f.Path, "no tile or bundle has this name")
+		}
+		return nil
 	}
 	return a.checkTileFile(ctx, f, t)
 }
@@ -79,20 +84,22 @@ func (a *auditor) isSegment(name string) bool {
 	}
 }
 
-// checkStray tells Tessera's files in the making, which have digits behind the
-// name that they were to get, from others.
-func (a *auditor) checkStray(f File) error {
-	name := strings.TrimRight(f.Path, "0123456789")
-	digits := len(f.Path) - len(name)
+// inTheMaking reports whether a file is one that Tessera left in the making: it
+// has up to ten digits behind the name that it was to get.
+func (a *auditor) inTheMaking(path string, isName func(string) bool) bool {
+	digits := len(path) - len(strings.TrimRight(path, "0123456789"))
 	for cut := 1; cut <= min(digits, 10) && a.Kind == Ledger; cut++ {
-		path := f.Path[:len(f.Path)-cut]
-		if t, err := torchwood.ParseTilePath(path); err == nil && torchwood.TilePath(t) == path {
+		if isName(path[:len(path)-cut]) {
 			a.report.Counts.Leftover.Add(1)
-			return nil
+			return true
 		}
 	}
-	a.find(Corrupt, "file-stray", f.Path, "no tile or bundle has this name")
-	return nil
+	return false
+}
+
+func isTilePath(path string) bool {
+	t, err := torchwood.ParseTilePath(path)
+	return err == nil && torchwood.TilePath(t) == path
 }
 
 // checkTileFile checks that a tile or bundle belongs to the tree.
