@@ -14,7 +14,6 @@
 package e2e
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -29,25 +28,11 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "cairn-e2e-")
-	if err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
 	// Tessera's checker reports each of its steps through klog.
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
-	binary = filepath.Join(dir, "cairn-ledger")
-	if err := e2etest.Build(dir, "cairn-ledger"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	os.Exit(e2etest.Main(m, func(dir string) error {
+		binary = filepath.Join(dir, "cairn-ledger")
+		return e2etest.Build(dir, "cairn-ledger")
+	}))
 }

@@ -26,34 +26,24 @@ import (
 // bin is where TestMain put the commands, and tools where make deps did.
 var bin, tools string
 
-func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(e2etest.Main(m, prepare)) }
 
-func buildAndRun(m *testing.M) (code int, err error) {
-	if bin, err = os.MkdirTemp("", "cairn-e2e-"); err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
+// prepare links the tools into the directory and builds the commands beside them,
+// where cairn-builder looks for them.
+func prepare(dir string) (err error) {
+	bin = dir
 	if tools, err = filepath.Abs("../../../.tools/bin"); err != nil {
-		return 1, err
+		return err
 	}
 	for _, tool := range []string{"buildkitd", "cairn-buildah"} {
 		if _, err := os.Stat(filepath.Join(tools, tool)); err != nil {
-			return 1, fmt.Errorf("%s is not installed: run `make deps`: %w", tool, err)
+			return fmt.Errorf("%s is not installed: run `make deps`: %w", tool, err)
 		}
 		if err := os.Symlink(filepath.Join(tools, tool), filepath.Join(bin, tool)); err != nil {
-			return 1, err
+			return err
 		}
 	}
-	if err := e2etest.Build(bin, "cairn", "cairn-ledger", "cairn-builder"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	return e2etest.Build(bin, "cairn", "cairn-ledger", "cairn-builder")
 }
 
 // world is a ledger with two operators who are enrolled, and a tree.

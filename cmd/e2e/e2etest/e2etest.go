@@ -36,6 +36,36 @@ func Build(dir string, commands ...string) error {
 	return nil
 }
 
+// Main runs the tests of a package once prepare has made what they need in a
+// directory, such as commands. It returns the exit code for os.Exit; the directory
+// is gone by then.
+func Main(m *testing.M, prepare func(dir string) error) int {
+	dir, err := os.MkdirTemp("", "cairn-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := prepare(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// Run runs a command to its end and returns its exit code, -1 if a signal ended
+// it, and what it wrote.
+func Run(t testing.TB, cmd *exec.Cmd) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var failed *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &failed) {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
 // Buffer is what a process wrote, and may be read while it writes more.
 type Buffer struct {
 	mu sync.Mutex

@@ -12,7 +12,6 @@ package gate
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,22 +25,10 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	if bin, err = os.MkdirTemp("", "cairn-gate-"); err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	if err := e2etest.Build(bin, "cairn", "cairn-ledger", "e2e/gate/testdata/hello"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	os.Exit(e2etest.Main(m, func(dir string) error {
+		bin = dir
+		return e2etest.Build(dir, "cairn", "cairn-ledger", "e2e/gate/testdata/hello")
+	}))
 }
 
 // need returns the path of a program, or skips the test.

@@ -85,14 +85,11 @@ func (w *world) cairn(t *testing.T, args ...string) string {
 
 func (w *world) cairnExit(t *testing.T, args ...string) (stdout string, code int) {
 	t.Helper()
-	cmd := w.command(args...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	_ = cmd.Run() // the exit code says it
-	if errs.Len() > 0 {
-		t.Logf("cairn %s: %s", strings.Join(args, " "), &errs)
+	code, stdout, stderr := e2etest.Run(t, w.command(args...))
+	if stderr != "" {
+		t.Logf("cairn %s: %s", strings.Join(args, " "), stderr)
 	}
-	return out.String(), cmd.ProcessState.ExitCode()
+	return stdout, code
 }
 
 // rebuilt has operators log that they built an image from a pinned source.

@@ -15,7 +15,6 @@
 package interop
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,22 +27,10 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	if bin, err = os.MkdirTemp("", "cairn-interop-"); err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	if err := e2etest.Build(bin, "cairn-ledger", "cairn-witness"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	os.Exit(e2etest.Main(m, func(dir string) error {
+		bin = dir
+		return e2etest.Build(dir, "cairn-ledger", "cairn-witness")
+	}))
 }
 
 // peer returns the path of another project's binary.

@@ -8,12 +8,10 @@ package mirror
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -28,22 +26,10 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	if bin, err = os.MkdirTemp("", "cairn-e2e-"); err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	if err := e2etest.Build(bin, "cairn", "cairn-ledger"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	os.Exit(e2etest.Main(m, func(dir string) error {
+		bin = dir
+		return e2etest.Build(dir, "cairn", "cairn-ledger")
+	}))
 }
 
 // world is a ledger that grows, and someone who mirrors it.
@@ -129,14 +115,7 @@ func (w *world) command(before []string, args ...string) *exec.Cmd {
 // wrote.
 func (w *world) run(t *testing.T, before []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs strings.Builder
-	cmd := w.command(before, args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	var failed *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &failed) {
-		t.Fatalf("cairn %s: %v", strings.Join(args, " "), err)
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+	return e2etest.Run(t, w.command(before, args...))
 }
 
 // copy mirrors the ledger, and wants the mirror to be complete.

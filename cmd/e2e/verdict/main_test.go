@@ -10,7 +10,6 @@ package verdict
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,22 +24,10 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (code int, err error) {
-	if bin, err = os.MkdirTemp("", "cairn-e2e-"); err != nil {
-		return 1, err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	if err := e2etest.Build(bin, "cairn", "cairn-ledger", "cairn-witness"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	os.Exit(e2etest.Main(m, func(dir string) error {
+		bin = dir
+		return e2etest.Build(dir, "cairn", "cairn-ledger", "cairn-witness")
+	}))
 }
 
 // world is a ledger, its witnesses, and people with keys.
@@ -102,15 +89,7 @@ func (w *world) command(args ...string) *exec.Cmd {
 // run runs cairn and returns its exit code and what it wrote.
 func (w *world) run(args ...string) (code int, stdout, stderr string) {
 	w.t.Helper()
-	var out, errs strings.Builder
-	cmd := w.command(args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var failed *exec.ExitError
-	if err != nil && !errors.As(err, &failed) {
-		w.t.Fatalf("cairn %s: %v", strings.Join(args, " "), err)
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+	return e2etest.Run(w.t, w.command(args...))
 }
 
 // cairn runs cairn, which must succeed, and returns what it answers.
