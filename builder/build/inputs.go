@@ -15,6 +15,7 @@ import (
 	"github.com/cairnlog/cairn/builder/record"
 	"github.com/cairnlog/cairn/builder/source"
 	"github.com/cairnlog/cairn/builder/tree"
+	"github.com/cairnlog/cairn/ledger/attest"
 )
 
 // inputs is all that an image is a function of.
@@ -130,10 +131,10 @@ func args(p *tree.Package) []tree.Arg { return append(tree.FixedArgs(), p.Args..
 // materials are the inputs as attestations list them.
 func (b *Builder) materials(p *tree.Package, in *inputs) []record.Material {
 	list := []record.Material{{
-		Name: p.Dir, SHA256: in.context.digest, Role: "source", MediaType: source.ContextMediaType,
+		Name: p.Dir, SHA256: in.context.digest, Role: attest.RoleSource, MediaType: source.ContextMediaType,
 	}}
 	for _, seed := range p.Seeds {
-		list = append(list, record.Material{Name: p.Dir + "/" + seed, SHA256: in.context.files[seed], Role: "seed"})
+		list = append(list, record.Material{Name: p.Dir + "/" + seed, SHA256: in.context.files[seed], Role: attest.RoleSeed})
 	}
 	for _, s := range p.Sources {
 		m := record.Material{Name: s.File, SHA256: s.SHA256, Role: s.Role}
@@ -144,7 +145,7 @@ func (b *Builder) materials(p *tree.Package, in *inputs) []record.Material {
 	}
 	for _, res := range in.images {
 		list = append(list, record.Material{
-			Name: res.Package, URI: b.purl(res), Role: "toolchain",
+			Name: res.Package, URI: b.purl(res), Role: attest.RoleToolchain,
 			SHA256: strings.TrimPrefix(res.Manifest, "sha256:"),
 		})
 	}

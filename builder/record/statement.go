@@ -166,9 +166,6 @@ func metadata(started, ended time.Time) *attest.Metadata {
 	return &attest.Metadata{StartedOn: started.UTC().Format(time.RFC3339), FinishedOn: ended.UTC().Format(time.RFC3339)}
 }
 
-// roleToolchain is the role of the images that a package is built from.
-const roleToolchain = "toolchain"
-
 // The names of byproducts: by these, results of other engines are compared.
 const (
 	byproductIndex   = "index"
@@ -215,7 +212,7 @@ type Claimed struct {
 func ClaimedOf(manifest string, p *attest.Provenance) *Claimed {
 	c := &Claimed{Manifest: manifest, Images: make(map[string]string)}
 	for _, d := range p.BuildDefinition.ResolvedDependencies {
-		if d.Annotations["role"] == roleToolchain {
+		if d.Annotations["role"] == attest.RoleToolchain {
 			c.Images[d.Name] = d.Digest["sha256"]
 		}
 	}

@@ -107,8 +107,20 @@ type Resource struct {
 	Name    string
 	URI     string            // canonical, if it is a purl
 	Digests map[string]string // all algorithms as given, in lower-case hex
-	Role    string            // source | toolchain | library | seed, or empty
+	Role    string            // one of the roles below, or empty
 }
+
+// The roles of materials.
+const (
+	RoleSource    = "source"
+	RoleToolchain = "toolchain"
+	RoleLibrary   = "library"
+	RoleSeed      = "seed"
+)
+
+// IsBuilt reports whether a material is something that was built, and so has an
+// ancestry: whatever is neither source nor seed.
+func (r *Resource) IsBuilt() bool { return r.Role != RoleSource && r.Role != RoleSeed }
 
 // Strong returns the sha256 and sha512 digests of r, sorted.
 func (r *Resource) Strong() []leaf.Digest {

@@ -285,7 +285,7 @@ func (c *collector) parents(artifact leaf.Digest, l *Logged) []leaf.Digest {
 	var parents []leaf.Digest
 	for i := range l.Claim.Materials {
 		m := &l.Claim.Materials[i]
-		if m.Role == "source" || m.Role == "seed" {
+		if !m.IsBuilt() {
 			continue
 		}
 		parents = append(parents, c.unseen(m.Strong())...)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
@@ -342,7 +343,7 @@ func (c *Counts) addPinned(m *material) {
 	switch {
 	case m.fault != "":
 		c.Refused++
-	case m.Role == roleSeed:
+	case m.Role == attest.RoleSeed:
 		c.Seeds++
 	default:
 		c.Sources++

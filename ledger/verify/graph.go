@@ -104,11 +104,6 @@ func (m *material) good() bool {
 	return m.fault == "" && (m.built == nil || m.exception != nil || m.built.good())
 }
 
-const (
-	roleSource = "source"
-	roleSeed   = "seed"
-)
-
 func newGraph(q *Question, by rules, ev *Evidence) *graph {
 	g := &graph{
 		q: q, by: by, ev: ev,
@@ -226,7 +221,7 @@ func (g *graph) follow(h *heard, depth int) error {
 		if g.uses++; g.uses > MaxUses {
 			return fmt.Errorf("the ancestry has more than %d uses of materials", MaxUses)
 		}
-		if m.digest != "" && m.Role != roleSource && m.Role != roleSeed {
+		if m.digest != "" && m.IsBuilt() {
 			if err := g.rest(h, &m, depth); err != nil {
 				return err
 			}
@@ -276,7 +271,7 @@ func (g *graph) material(r *attest.Resource) material {
 	case len(digests) == 0:
 		m.fault = described(r.Role, r.Name) + " is not pinned by a sha256 or sha512"
 		return m
-	case r.Role == roleSeed && !slices.ContainsFunc(digests, g.by.isSeed):
+	case r.Role == attest.RoleSeed && !slices.ContainsFunc(digests, g.by.isSeed):
 		m.fault = fmt.Sprintf("%s %s is no seed of the policy", described(r.Role, r.Name), digests[0])
 	}
 	m.digest = digests[0]

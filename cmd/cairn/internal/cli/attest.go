@@ -92,7 +92,7 @@ func canonicalURI(s string) (string, error) {
 }
 
 func setRole(d *attest.ResourceDescriptor, role string) error {
-	roles := []string{"source", "toolchain", "library", "seed"}
+	roles := []string{attest.RoleSource, attest.RoleToolchain, attest.RoleLibrary, attest.RoleSeed}
 	if !slices.Contains(roles, role) {
 		return fmt.Errorf("unknown role %q: want %s", role, cmdline.OrList(roles))
 	}

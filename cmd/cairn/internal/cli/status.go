@@ -15,6 +15,7 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/verify"
@@ -156,7 +157,7 @@ func (v *statusAnswer) image(ctx context.Context, q *inquiry, arg string) error 
 	at := make(map[leaf.Digest]int)
 	var add func(n *verify.Node)
 	add = func(n *verify.Node) {
-		built := !n.Pinned && n.Role != "source" && n.Role != "seed" && n.Digest != ""
+		built := !n.Pinned && n.Role != attest.RoleSource && n.Role != attest.RoleSeed && n.Digest != ""
 		if i, ok := at[n.Digest]; built && !ok {
 			at[n.Digest] = len(v.Packages)
 			v.Packages = append(v.Packages, packageOf(n))
