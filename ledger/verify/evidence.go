@@ -56,7 +56,7 @@ func (ev *Evidence) Claims() []Claim { return slices.Clone(ev.claims) }
 // order.
 func (ev *Evidence) About(d leaf.Digest) []Claim {
 	var list []Claim
-	for _, i := range sortedUniqueInts(append(slices.Clone(ev.bySubject[d]), ev.byOutput[d]...)) {
+	for _, i := range sortedUnique(append(slices.Clone(ev.bySubject[d]), ev.byOutput[d]...)) {
 		list = append(list, ev.claims[i])
 	}
 	return list
@@ -66,11 +66,6 @@ func (ev *Evidence) About(d leaf.Digest) []Claim {
 func (ev *Evidence) Operator(key leaf.Fingerprint) (string, bool) {
 	e, ok := ev.enrolled[key]
 	return e.operator, ok
-}
-
-func sortedUniqueInts(list []int) []int {
-	slices.Sort(list)
-	return slices.Compact(list)
 }
 
 // OpenError says which entry of a bundle is wrong, or what it lacks.

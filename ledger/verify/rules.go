@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -143,7 +144,7 @@ func lookupName(uri string) (string, bool) {
 	return name, err == nil
 }
 
-func sortedUnique[T ~string](list []T) []T {
+func sortedUnique[T cmp.Ordered](list []T) []T {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
