@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -57,6 +58,25 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 		return bad("an extension line is empty")
 	}
 	return c, nil
+}
+
+// Open reads a signed checkpoint, and returns the signatures by known keys, which
+// it verifies; one that does not verify is an error. That nobody known signed it
+// is none: who must have signed is the caller's to say. known may be nil.
+func Open(signed []byte, known note.Verifiers) (Checkpoint, []note.Signature, error) {
+	n, err := note.Open(signed, known)
+	var unverified *note.UnverifiedNoteError
+	if errors.As(err, &unverified) {
+		n, err = unverified.Note, nil
+	}
+	if err != nil {
+		return Checkpoint{}, nil, err
+	}
+	c, err := ParseCheckpoint(n.Text)
+	if err != nil {
+		return Checkpoint{}, nil, err
+	}
+	return c, n.Sigs, nil
 }
 
 // String returns the text.

@@ -30,7 +30,6 @@ package verify
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -151,19 +150,10 @@ func openHead(signed []byte, pol *policy.Policy, at time.Time) *head {
 	if pol != nil {
 		known = pol
 	}
-	n, err := note.Open(signed, known)
-	var unverified *note.UnverifiedNoteError
-	if errors.As(err, &unverified) {
-		n, err = unverified.Note, nil
-	}
-	if err == nil {
-		h.Checkpoint, err = tlogproof.ParseCheckpoint(n.Text)
-	}
-	if h.err = err; err != nil || pol == nil {
+	if h.Checkpoint, h.sigs, h.err = tlogproof.Open(signed, known); h.err != nil || pol == nil {
 		return h
 	}
-	h.sigs = n.Sigs
-	h.explained = pol.ExplainAt(h.Origin, n.Sigs, at)
+	h.explained = pol.ExplainAt(h.Origin, h.sigs, at)
 	return h
 }
 

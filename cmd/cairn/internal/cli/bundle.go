@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -221,11 +220,7 @@ func openBundled(e *bundle.Entry) (*tlogproof.Proof, *leaf.Leaf, error) {
 
 // headOf reads the checkpoint of a proof without its signatures.
 func headOf(p *tlogproof.Proof) (bundleHead, error) {
-	text, _, ok := bytes.Cut(p.Checkpoint, []byte("\n\n"))
-	if !ok {
-		return bundleHead{}, fmt.Errorf("the checkpoint has no signatures")
-	}
-	c, err := tlogproof.ParseCheckpoint(string(text) + "\n")
+	c, _, err := tlogproof.Open(p.Checkpoint, nil)
 	return bundleHead{c.Origin, c.N}, err
 }
 

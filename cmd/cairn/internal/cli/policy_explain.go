@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/bundle"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
@@ -144,19 +144,11 @@ func (q *inquiry) explainCheckpoint(b *bundle.Bundle) (*policy.Explanation, erro
 	if err != nil {
 		return nil, err
 	}
-	n, err := note.Open(p.Checkpoint, q.policy)
-	var unverified *note.UnverifiedNoteError
-	if errors.As(err, &unverified) {
-		n, err = unverified.Note, nil
-	}
+	c, sigs, err := tlogproof.Open(p.Checkpoint, q.policy)
 	if err != nil {
 		return nil, err
 	}
-	c, err := tlogproof.ParseCheckpoint(n.Text)
-	if err != nil {
-		return nil, err
-	}
-	e := q.policy.ExplainAt(c.Origin, n.Sigs, q.at)
+	e := q.policy.ExplainAt(c.Origin, sigs, q.at)
 	return &e, nil
 }
 
@@ -176,7 +168,7 @@ func (v *explainAnswer) seeds(q *inquiry, root *verify.Node) {
 	}
 	var walk func(*verify.Node)
 	walk = func(n *verify.Node) {
-		if n.Role == "seed" {
+		if n.Role == attest.RoleSeed {
 			i, ok := at[n.Digest]
 			if !ok {
 				i = len(v.Seeds)
