@@ -22,7 +22,6 @@
 package attest
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -137,6 +136,9 @@ func (r *Resource) Strong() []leaf.Digest {
 type Keyring interface {
 	// Lookup returns the key with the fingerprint that a key id hints at.
 	Lookup(leaf.Fingerprint) (*PublicKey, bool)
+	// Hinted returns the keys that have a key id in some format: one of their
+	// KeyIDs.
+	Hinted(keyID string) []*PublicKey
 	// Candidates returns keys to try where the hint does not help. It may
 	// bound their number.
 	Candidates() []*PublicKey
@@ -150,15 +152,11 @@ func Open(raw []byte, ring Keyring) (*Attestation, error) {
 		return nil, reason.Errorf(reason.EnvelopeTooLarge,
 			"attestation of %d bytes is over the limit of %d", len(raw), MaxEnvelope)
 	}
-	trimmed := bytes.TrimLeft(raw, " \t\r\n")
-	if len(trimmed) == 0 {
-		return nil, reason.Errorf(reason.FormatUnknown, "the attestation is empty")
+	f, err := formatOf(raw)
+	if err != nil {
+		return nil, err
 	}
-	if trimmed[0] == '{' {
-		return openDSSE(raw, ring)
-	}
-	return nil, reason.Errorf(reason.FormatUnknown,
-		"the attestation begins with %.16q, which is no known format", trimmed)
+	return f.open(raw, ring)
 }
 
 // finish derives the leaf of an attestation whose signatures were verified.

@@ -146,6 +146,7 @@ func decodeBase64(s string) ([]byte, error) {
 type soleKey struct{ key *PublicKey }
 
 func (s soleKey) Lookup(f leaf.Fingerprint) (*PublicKey, bool) { return s.key, f == s.key.Fingerprint }
+func (s soleKey) Hinted(keyID string) []*PublicKey             { return keyList{s.key}.Hinted(keyID) }
 func (s soleKey) Candidates() []*PublicKey                     { return []*PublicKey{s.key} }
 
 // NewKeyring returns a Keyring of the given keys.
@@ -159,6 +160,16 @@ func (l keyList) Lookup(f leaf.Fingerprint) (*PublicKey, bool) {
 		return nil, false
 	}
 	return l[i], true
+}
+
+func (l keyList) Hinted(keyID string) []*PublicKey {
+	var keys []*PublicKey
+	for _, k := range l {
+		if slices.Contains(k.KeyIDs(), keyID) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 func (l keyList) Candidates() []*PublicKey { return l }

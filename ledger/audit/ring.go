@@ -149,6 +149,9 @@ func (v at) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
 	return v.ready(e), true
 }
 
+// Hinted implements attest.Keyring. Candidates has the few keys that matter.
+func (v at) Hinted(string) []*attest.PublicKey { return nil }
+
 // Candidates implements attest.Keyring: a signature without a key id can only
 // be by a key that the leaf names.
 func (v at) Candidates() []*attest.PublicKey {

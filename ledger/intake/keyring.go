@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cairnlog/cairn/ledger/attest"
@@ -19,7 +20,8 @@ const maxCandidates = 32
 type Keyring struct {
 	mu     sync.RWMutex
 	keys   map[leaf.Fingerprint]*enrolled
-	latest []*attest.PublicKey // the last maxCandidates enrolled, oldest first
+	hinted map[string][]*attest.PublicKey // by key id
+	latest []*attest.PublicKey            // the last maxCandidates enrolled, oldest first
 }
 
 type enrolled struct {
@@ -32,7 +34,7 @@ func newKeyring(ctx context.Context, index store.Index) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Keyring{keys: make(map[leaf.Fingerprint]*enrolled, len(keys))}
+	r := &Keyring{keys: make(map[leaf.Fingerprint]*enrolled, len(keys)), hinted: make(map[string][]*attest.PublicKey)}
 	for i := range keys {
 		if err := r.enrol(&keys[i]); err != nil {
 			return nil, err
@@ -56,6 +58,13 @@ func (r *Keyring) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
 	return e.key, true
 }
 
+// Hinted implements attest.Keyring.
+func (r *Keyring) Hinted(keyID string) []*attest.PublicKey {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.hinted[keyID]
+}
+
 // Candidates implements attest.Keyring.
 func (r *Keyring) Candidates() []*attest.PublicKey {
 	r.mu.RLock()
@@ -74,6 +83,9 @@ func (r *Keyring) enrol(k *store.Key) error {
 		return nil
 	}
 	r.keys[key.Fingerprint] = &enrolled{key: key}
+	for _, id := range key.KeyIDs() {
+		r.hinted[id] = append(slices.Clip(r.hinted[id]), key)
+	}
 	// Candidates hands the slice out, so it is replaced, never changed.
 	from := max(0, len(r.latest)+1-maxCandidates)
 	r.latest = append(append([]*attest.PublicKey(nil), r.latest[from:]...), key)

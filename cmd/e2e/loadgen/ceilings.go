@@ -134,6 +134,9 @@ func (r ring) Lookup(f leaf.Fingerprint) (*attest.PublicKey, bool) {
 	return k, ok
 }
 
+// Hinted implements attest.Keyring.
+func (r ring) Hinted(string) []*attest.PublicKey { return nil }
+
 // Candidates implements attest.Keyring.
 func (r ring) Candidates() []*attest.PublicKey { return nil }
 
