@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -102,20 +104,20 @@ func (f *Files) named(ctx context.Context, arg string, done func(string) bool) i
 		}
 	}
 	return func(yield func(Item, error) bool) {
-		dir, base := path.Split(arg)
-		tree, err := OpenTree(ctx, arg, "")
-		paths := []string{base}
-		if err != nil { // it is no directory
-			if dir == "" {
-				dir = "."
-			}
+		dir, paths := filepath.Dir(arg), []string{filepath.Base(arg)}
+		info, err := os.Stat(arg)
+		if err == nil && info.IsDir() {
+			dir, paths = arg, nil
+		}
+		var tree Tree
+		if err == nil {
 			tree, err = OpenTree(ctx, dir, "")
-		} else {
-			dir = arg
+		}
+		if err == nil && paths == nil {
 			paths, err = f.below(ctx, tree)
 		}
 		if err != nil {
-			yield(Item{}, fmt.Errorf("reading %s: %w", arg, err))
+			yield(Item{}, err)
 			return
 		}
 		defer func() { _ = tree.Close() }()
