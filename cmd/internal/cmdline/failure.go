@@ -29,7 +29,8 @@ const (
 	BundleInvalid     reason.Reason = "BUNDLE_INVALID"
 	EvidenceLacking   reason.Reason = "EVIDENCE_LACKING"
 
-	// Of imports alone: an item of a source is refused.
+	// Of imports alone.
+	SourceUnreachable  reason.Reason = "SOURCE_UNREACHABLE"
 	SourceIncomplete   reason.Reason = "SOURCE_INCOMPLETE"
 	SignatureMisplaced reason.Reason = "SIGNATURE_MISPLACED"
 
@@ -78,6 +79,9 @@ func LocalReasons() []reason.Row {
 		{Reason: EvidenceLacking, Exit: reason.ExitUnproven,
 			Meaning: "Nothing is wrong with the evidence, but it is not enough to be believed: its checkpoint lacks cosignatures, or they are too old, or its log is not the policy's.",
 			Advice:  "See what the message says is lacking; collect the evidence again if it is old, or judge it with --at TIME."},
+		{Reason: SourceUnreachable, Exit: reason.ExitNotAsked,
+			Meaning: "A source that is imported did not answer, or not as it should.",
+			Advice:  "Check its URL, then run the import again: what is logged stays logged, and --state FILE spares getting it again."},
 		{Reason: SourceIncomplete, Exit: reason.ExitNo,
 			Meaning: "A source that is imported names something that it does not give, or does not say enough of it to log anything.",
 			Advice:  "See what the report says is lacking; the import may be run again once it is there."},

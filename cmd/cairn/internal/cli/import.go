@@ -41,7 +41,9 @@ is 0 if everything is logged, and 1 if something was refused.`,
 // imports are the commands that import; each makes an importer.Source and calls
 // runImport.
 func (a *app) imports() []*cobra.Command {
-	return []*cobra.Command{a.newImportBuildinfo(), a.newImportOSSRebuild()}
+	return []*cobra.Command{
+		a.newImportStagex(), a.newImportGuixSigs(), a.newImportBuildinfo(), a.newImportRebuilderd(), a.newImportOSSRebuild(),
+	}
 }
 
 // importFlags are those of every import.
@@ -145,19 +147,28 @@ func (a *app) answerImport(r *importer.Report, f *importFlags, err error) error 
 		if r.Items > 0 {
 			a.Note("before it ended, the import had %s", r.Line())
 		}
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = cmdline.Unreadable("importing "+r.Source, err)
-		} else {
-			err = cmdline.Doing("importing "+r.Source, err)
-		}
-		return cmdline.After(r, err)
+		return cmdline.After(r, sourceProblem("importing "+r.Source, err))
 	}
 	a.Answer(r, func(p term.Printer) { importText(p, r, f.verbose) })
 	if r.Refused > 0 {
 		return &cmdline.Silent{Exit: reason.ExitNo}
 	}
 	return nil
+}
+
+// sourceProblem adds what was being done to an error of an import, which may be
+// the source's.
+func sourceProblem(doing string, err error) error {
+	var file *fs.PathError
+	var web *importer.WebError
+	p := cmdline.Doing(doing, err).(*cmdline.Problem)
+	switch {
+	case errors.As(err, &file):
+		p.Reason = cmdline.FileUnreadable
+	case errors.As(err, &web):
+		p.Reason = cmdline.SourceUnreachable
+	}
+	return p
 }
 
 func importText(p term.Printer, r *importer.Report, verbose bool) {
