@@ -17,7 +17,7 @@ import (
 
 var updateDocuments = flag.Bool("update", false, "write the golden files of documents again")
 
-// read derives what a signed document says, as of a signature by some key.
+// attestation derives what a document says that some key signed.
 func (d *document) attestation(payload []byte) (*Attestation, error) {
 	a := &Attestation{Raw: payload, Keys: []*PublicKey{{Fingerprint: leaf.Fingerprint("openpgp:" + strings.Repeat("0123456789", 4))}}}
 	if err := d.read(a, payload); err != nil {
@@ -141,9 +141,6 @@ func checkDocument(t *testing.T, d *document, payload []byte) {
 			t.Fatalf("refused with %.3000v", err)
 		}
 		return
-	}
-	if !d.is(payload) {
-		t.Fatal("it is read, but not recognised")
 	}
 	if l, err := leaf.Parse(a.Text); err != nil || cmp.Diff(a.Leaf, l) != "" {
 		t.Fatalf("the leaf does not parse to itself: %v", err)

@@ -26,6 +26,7 @@ func simpleSigningRefusals() []refusal {
 	const atomic = `{"critical":{"identity":{"docker-reference":"stagex/x:1"},"image":{"docker-manifest-digest":"sha256:` + sumA + `"},"type":"atomic container signature"},"optional":{}}`
 	const older = `[{"critical":{"identity":{"docker-reference":"stagex/x"},"image":{"docker-manifest-digest":"` + sumA + `"},"type":"pgp container image signature"},"optional":null}]`
 	return []refusal{
+		{"", reason.DocumentInvalid, "parsing its JSON"},
 		{"{", reason.DocumentInvalid, "parsing its JSON"},
 		{"[]", reason.DocumentInvalid, "parsing its JSON"},
 		{"[" + atomic + "]", reason.DocumentInvalid, `its type is "atomic container signature", want "pgp container image signature"`},

@@ -68,7 +68,7 @@ func (a *Attestation) readSimpleSigning(payload []byte) error {
 // signature, whose digest does not name its algorithm and whose optional part is
 // null.
 func parseSimpleSigning(payload []byte) (*simpleSigning, leaf.Digest, error) {
-	older := bytes.TrimLeft(payload, " \t\r\n")[0] == '['
+	older := bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("["))
 	var list [1]simpleSigning
 	var into any = &list[0]
 	want, prefix := typeAtomicSignature, ""
