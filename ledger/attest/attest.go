@@ -50,6 +50,10 @@ type Attestation struct {
 	Enrolment  *Enrolment  // for leaf.KindEnrol
 	Revocation *Revocation // for leaf.KindRevoke
 
+	// Signatures are those by OpenPGP, in their order: the format in which a
+	// signature says when it was made.
+	Signatures []SignatureInfo
+
 	names []string // look-up names of the subjects
 }
 
