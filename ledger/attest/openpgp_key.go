@@ -334,7 +334,7 @@ func (k *pgpKey) merge(other *pgpKey) (*pgpKey, error) {
 		union.parts = append(union.parts, &c)
 	}
 	union.normalise()
-	users, subkeys, sigs, own := 0, 0, 0
+	users, subkeys, sigs := 0, 0, 0
 	for _, p := range union.parts {
 		sigs += len(p.sigs)
 		if p.key == nil {
