@@ -191,7 +191,7 @@ func readArmoredMessage(text []byte) (*signed, error) {
 // readMessage reads a message that is signed inline: its packets, or one
 // compressed packet with them.
 func readMessage(packets []byte) (*signed, error) {
-	list, err := splitPackets(packets)
+	list, err := splitPackets(packets, maxPackets)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func readMessage(packets []byte) (*signed, error) {
 		if packets, err = decompress(list[0].Contents); err != nil {
 			return nil, err
 		}
-		if list, err = splitPackets(packets); err != nil {
+		if list, err = splitPackets(packets, maxPackets); err != nil {
 			return nil, err
 		}
 	}
@@ -210,7 +210,8 @@ func readMessage(packets []byte) (*signed, error) {
 // they are of.
 const maxPackets = 2*MaxKeys + 2
 
-func splitPackets(packets []byte) ([]*packet.OpaquePacket, error) {
+// splitPackets returns packets, of which there may be no more than most.
+func splitPackets(packets []byte, most int) ([]*packet.OpaquePacket, error) {
 	var list []*packet.OpaquePacket
 	in := packet.NewOpaqueReader(bytes.NewReader(packets))
 	for {
@@ -219,10 +220,10 @@ func splitPackets(packets []byte) ([]*packet.OpaquePacket, error) {
 			return list, nil
 		}
 		if err != nil {
-			return nil, reason.Errorf(reason.EnvelopeMalformed, "reading an OpenPGP message: %w", err)
+			return nil, reason.Errorf(reason.EnvelopeMalformed, "reading OpenPGP packets: %w", err)
 		}
-		if len(list) == maxPackets {
-			return nil, reason.Errorf(reason.TooManyKeys, "an OpenPGP message of more than %d packets: at most %d keys may sign it", maxPackets, MaxKeys)
+		if len(list) == most {
+			return nil, reason.Errorf(reason.TooManyKeys, "more than %d OpenPGP packets: at most %d signatures are taken", most, MaxKeys)
 		}
 		list = append(list, p)
 	}
@@ -311,7 +312,7 @@ func notSigned(list []*packet.OpaquePacket) error {
 		}
 	}
 	if len(list) > 0 && list[0].Tag == tagSignature {
-		return reason.Errorf(reason.EnvelopeMalformed, "an OpenPGP signature without what it is of: put the document before it, and it in ASCII armor, as in `cat FILE FILE.asc`")
+		return errAlone()
 	}
 	return reason.Errorf(reason.EnvelopeMalformed, "the OpenPGP message is not one text with its signatures, and nothing else")
 }

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -410,7 +411,11 @@ func checkPGPKey(key *packet.PublicKey) error {
 		if n, err := key.BitLength(); err != nil || n < minRSA || n > maxRSA {
 			return fmt.Errorf("RSA of %d bits, want %d to %d", n, minRSA, maxRSA)
 		}
-	case packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
+	case packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
+	case packet.PubKeyAlgoECDSA:
+		if c, err := key.Curve(); err != nil || goCurves[c] == nil {
+			return fmt.Errorf("ECDSA over %s, want P-256, P-384 or P-521", c)
+		}
 	case packet.PubKeyAlgoEdDSA:
 		if c, err := key.Curve(); err != nil || c != packet.Curve25519 {
 			return fmt.Errorf("EdDSA over %s, want Ed25519", c)
@@ -419,6 +424,14 @@ func checkPGPKey(key *packet.PublicKey) error {
 		return errors.New("a key that does not sign, or is too weak for it: want RSA, ECDSA or EdDSA")
 	}
 	return nil
+}
+
+// goCurves are the curves of ECDSA that the standard library has. Verifying with
+// others takes so long that it would be an attack.
+var goCurves = map[packet.Curve]elliptic.Curve{
+	packet.CurveNistP256: elliptic.P256(),
+	packet.CurveNistP384: elliptic.P384(),
+	packet.CurveNistP521: elliptic.P521(),
 }
 
 // Sizes of RSA keys in bits. Larger ones take too long to verify with.
