@@ -28,9 +28,12 @@ type Keys []Item
 
 // AddKeyring adds the keys of an OpenPGP keyring, each as an item of its own.
 func (k *Keys) AddKeyring(name string, keyring []byte) error {
-	blocks, err := SplitKeys(keyring)
+	blocks, err := attest.SplitOpenPGPKeys(keyring)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(blocks) == 0 {
+		return fmt.Errorf("%s: it holds no key", name)
 	}
 	for i, block := range blocks {
 		item := Item{Name: name, Group: groupKeys, Raw: block, First: true}

@@ -2,6 +2,7 @@ package stagex
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,37 +19,36 @@ type Ring struct {
 }
 
 // NewRing returns a Ring of OpenPGP keys, each a block of its own. Blocks of the
-// same key are merged.
-func NewRing(blocks ...[]byte) (*Ring, error) {
+// same key are merged. Those that are no key that may sign are left out, and why
+// is returned beside the ring.
+func NewRing(blocks ...[]byte) (*Ring, []error) {
 	r := &Ring{keys: make(map[leaf.Fingerprint]*attest.PublicKey)}
+	var left []error
 	for _, b := range blocks {
 		k, err := attest.ParsePublicKey(b)
-		if err != nil {
-			return nil, err
+		if known := r.keys[fingerprint(k)]; err == nil && known != nil {
+			k, err = known.Merge(k)
 		}
-		if known := r.keys[k.Fingerprint]; known != nil {
-			if k, err = known.Merge(k); err != nil {
-				return nil, err
-			}
+		if err != nil {
+			left = append(left, err)
+			continue
 		}
 		r.keys[k.Fingerprint] = k
 	}
-	var list []*attest.PublicKey
-	for _, k := range r.keys {
-		list = append(list, k)
+	r.ring = attest.NewKeyring(slices.Collect(maps.Values(r.keys))...)
+	return r, left
+}
+
+func fingerprint(k *attest.PublicKey) leaf.Fingerprint {
+	if k == nil {
+		return ""
 	}
-	r.ring = attest.NewKeyring(list...)
-	return r, nil
+	return k.Fingerprint
 }
 
 // Fingerprints returns the keys of the ring, sorted.
 func (r *Ring) Fingerprints() []leaf.Fingerprint {
-	var list []leaf.Fingerprint
-	for fp := range r.keys {
-		list = append(list, fp)
-	}
-	slices.Sort(list)
-	return list
+	return slices.Sorted(maps.Keys(r.keys))
 }
 
 // Verify implements Verifier. Every signature of a message must verify. With a
