@@ -174,7 +174,7 @@ func sourceProblem(doing string, err error) error {
 func importText(p term.Printer, r *importer.Report, verbose bool) {
 	p.Printf("%s: %s\n", r.Source, r.Line())
 	for _, g := range r.Groups {
-		p.Printf("  %-48s %6d logged %6d refused\n", g.Name, g.Logged, g.Refused)
+		p.Printf("  %-60s %6d logged %6d refused\n", g.Name, g.Logged, g.Refused)
 	}
 	for _, list := range r.Refusals {
 		p.Printf("\n%s %s\n", p.Paint(term.Bad, fmt.Sprintf("%d refused:", list.Count)), list.Reason)

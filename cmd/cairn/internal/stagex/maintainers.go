@@ -70,3 +70,15 @@ func (m Maintainers) Person(fp leaf.Fingerprint) (string, bool) {
 	person, ok := m[fp]
 	return person, ok
 }
+
+// Known returns the persons whose keys are among these, sorted, each once.
+func (m Maintainers) Known(keys []leaf.Fingerprint) []string {
+	persons := []string{}
+	for _, fp := range keys {
+		if p, ok := m.Person(fp); ok && !slices.Contains(persons, p) {
+			persons = append(persons, p)
+		}
+	}
+	slices.Sort(persons)
+	return persons
+}
