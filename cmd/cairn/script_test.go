@@ -68,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"same":       sameAnswers,
 			"json":       jsonMember,
 			"asks":       asks,
+			"pgp":        openPGP,
 			"lease":      leaseBuild,
 			"append":     appendBuildLog,
 			"fail":       failBuild,

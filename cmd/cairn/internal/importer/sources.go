@@ -60,8 +60,8 @@ func (k Keys) yield(yield func(Item, error) bool) bool {
 	return true
 }
 
-// detachedSuffixes are those of detached signatures beside a document.
-var detachedSuffixes = []string{".asc", ".sig", ".gpg"}
+// DetachedSuffixes returns those of detached signatures beside a document.
+func DetachedSuffixes() []string { return []string{".asc", ".sig", ".gpg"} }
 
 // Files is a source of files and directories that were named, and of URLs.
 type Files struct {
@@ -148,7 +148,7 @@ func (f *Files) read(ctx context.Context, tree Tree, dir, p string, yield func(I
 		return f.split(item, err, yield)
 	}
 	item.Raw = b
-	for _, suffix := range detachedSuffixes {
+	for _, suffix := range DetachedSuffixes() {
 		sig, serr := tree.Read(ctx, p+suffix, attest.MaxEnvelope)
 		if errors.Is(serr, fs.ErrNotExist) {
 			continue

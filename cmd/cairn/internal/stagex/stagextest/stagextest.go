@@ -137,6 +137,9 @@ func (s *Signer) Detach(t testing.TB, document []byte, at time.Time, armored boo
 	if err := sign(&b, s.entity, bytes.NewReader(document), s.config(at)); err != nil {
 		t.Fatal(err)
 	}
+	if armored {
+		b.WriteByte('\n')
+	}
 	return b.Bytes()
 }
 
