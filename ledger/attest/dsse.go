@@ -16,9 +16,10 @@ const FormatDSSE = "dsse"
 
 // Payload types of the DSSE envelopes that are logged.
 const (
-	TypeStatement  = "application/vnd.in-toto+json"
-	TypeEnrolment  = "application/vnd.cairn.enrol.v1+json"
-	TypeRevocation = "application/vnd.cairn.revoke.v1+json"
+	TypeStatement   = "application/vnd.in-toto+json"
+	TypeEnrolment   = "application/vnd.cairn.enrol.v1+json"
+	TypeEndorsement = "application/vnd.cairn.endorse.v1+json"
+	TypeRevocation  = "application/vnd.cairn.revoke.v1+json"
 )
 
 // openDSSE reads a DSSE envelope.
@@ -28,7 +29,7 @@ func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 		return nil, reason.Errorf(reason.EnvelopeMalformed, "parsing DSSE envelope: %w", err)
 	}
 	switch env.PayloadType {
-	case TypeStatement, TypeEnrolment, TypeRevocation:
+	case TypeStatement, TypeEnrolment, TypeEndorsement, TypeRevocation:
 	default:
 		return nil, reason.Errorf(reason.PayloadTypeUnknown, "payloadType %.80q is not one that is logged", env.PayloadType)
 	}
@@ -58,6 +59,8 @@ func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 	switch env.PayloadType {
 	case TypeStatement:
 		err = a.openStatement(payload)
+	case TypeEndorsement:
+		err = a.openEndorsement(payload)
 	case TypeRevocation:
 		err = a.openRevocation(payload)
 	}
@@ -98,6 +101,11 @@ func attribute(msg, sig []byte, hint string, ring Keyring) (*PublicKey, error) {
 	hinted, known := ring.Lookup(fp)
 	if known && hinted.Verify(msg, sig) {
 		return hinted, nil
+	}
+	for _, k := range ring.Hinted(hint) {
+		if (!known || k != hinted) && k.Verify(msg, sig) {
+			return k, nil
+		}
 	}
 	for _, k := range ring.Candidates() {
 		if (!known || k != hinted) && k.Verify(msg, sig) {
