@@ -10,6 +10,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // Bounds of what is tried on one signature: about 2 ms of work.
@@ -35,7 +36,7 @@ var _ attest.Keyring = (*History)(nil)
 type record struct {
 	state
 	fp       leaf.Fingerprint
-	versions []version // ascending; none of a key that only a leaf told of
+	versions []version // ascending, at least one
 	spans    []span    // when it might sign, ascending
 	ended    uint64    // of revoked: the index
 	row      Key
@@ -70,14 +71,40 @@ type Change struct {
 // entries from size on.
 func Restore(size uint64, list []Key, standing []Endorsement) (*History, error) {
 	h := &History{next: size}
+	if err := h.restoreKeys(list); err != nil {
+		return nil, err
+	}
+	return h, h.restoreEndorsements(standing)
+}
+
+// Reset makes h what Restore returns.
+func (h *History) Reset(size uint64, list []Key, standing []Endorsement) error {
+	other, err := Restore(size, list, standing)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.next, h.keys, h.hinted, h.latest = other.next, other.keys, other.hinted, other.latest
+	return nil
+}
+
+// Next returns the least index of an entry that Apply does not pass over.
+func (h *History) Next() uint64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.next
+}
+
+func (h *History) restoreKeys(list []Key) error {
 	list = slices.SortedFunc(slices.Values(list), func(a, b Key) int { return cmp.Compare(a.Enrolled, b.Enrolled) })
 	for _, k := range list {
 		public, err := attest.ParsePublicKey([]byte(k.PEM))
 		if err != nil {
-			return nil, fmt.Errorf("key %s: %w", k.Fingerprint, err)
+			return fmt.Errorf("key %s: %w", k.Fingerprint, err)
 		}
 		if public.Fingerprint != k.Fingerprint {
-			return nil, fmt.Errorf("key %s: it is key %s", k.Fingerprint, public.Fingerprint)
+			return fmt.Errorf("key %s: it is key %s", k.Fingerprint, public.Fingerprint)
 		}
 		r := &record{state: *on(nil), fp: k.Fingerprint, row: k}
 		r.enrolled = k.Endorser == ""
@@ -90,11 +117,15 @@ func Restore(size uint64, list []Key, standing []Endorsement) (*History, error) 
 		h.add(r)
 		h.learn(r, public, k.Enrolled)
 	}
+	return nil
+}
+
+func (h *History) restoreEndorsements(standing []Endorsement) error {
 	standing = slices.SortedFunc(slices.Values(standing), func(a, b Endorsement) int { return cmp.Compare(a.Index, b.Index) })
 	for _, e := range standing {
 		r := h.keys[e.Key]
 		if r == nil || r.enrolled || r.revoked || r.by[e.Endorser] != 0 {
-			return nil, fmt.Errorf("the endorsement of key %s by key %s at %d: it cannot stand", e.Key, e.Endorser, e.Index)
+			return fmt.Errorf("the endorsement of key %s by key %s at %d: it cannot stand", e.Key, e.Endorser, e.Index)
 		}
 		r.by[e.Endorser] = e.Index + 1
 		r.standing++
@@ -102,10 +133,10 @@ func Restore(size uint64, list []Key, standing []Endorsement) (*History, error) 
 	}
 	for fp, r := range h.keys {
 		if r.usable() != (r.row.Revoked == nil) {
-			return nil, fmt.Errorf("key %s: its endorsements are missing, or it has some too many", fp)
+			return fmt.Errorf("key %s: its endorsements are missing, or it has some too many", fp)
 		}
 	}
-	return h, nil
+	return nil
 }
 
 func (h *History) add(r *record) {
@@ -126,6 +157,9 @@ func (h *History) Apply(e *Event) (*Change, error) {
 	}
 	h.next = e.Index + 1
 	r := h.keys[e.Key]
+	if r == nil && e.Public == nil {
+		return nil, reason.Errorf(reason.KeyNotEnrolled, "key %s is not enrolled", e.Key)
+	}
 	if r == nil {
 		r = &record{state: *on(nil), fp: e.Key}
 	}
@@ -238,9 +272,7 @@ func (r *record) update() {
 		r.row.Operator, r.row.URL, r.row.Enrolled, r.row.Endorser = o.Operator, o.URL, o.Index, o.Endorser
 	}
 	r.row.Fingerprint, r.row.Revoked, r.row.Withdrawn = r.fp, nil, false
-	if public := r.newest(); public != nil {
-		r.row.PEM = public.PEM
-	}
+	r.row.PEM = r.newest().PEM
 	switch n := len(r.spans); {
 	case r.revoked:
 		ended := r.ended
@@ -274,7 +306,7 @@ func (h *History) Key(fp leaf.Fingerprint) (*Key, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	r := h.keys[fp]
-	if r == nil || len(r.versions) == 0 {
+	if r == nil {
 		return nil, false
 	}
 	row := r.row
@@ -289,9 +321,6 @@ func (h *History) Snapshot() ([]Key, []Endorsement) {
 	var standing []Endorsement
 	for _, fp := range slices.Sorted(maps.Keys(h.keys)) {
 		r := h.keys[fp]
-		if len(r.versions) == 0 {
-			continue
-		}
 		list = append(list, r.row)
 		for _, o := range r.order {
 			if r.by[o.Endorser] == o.Index+1 && !r.revoked {
@@ -315,7 +344,7 @@ func (h *History) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	r := h.keys[fp]
-	if r == nil || len(r.versions) == 0 {
+	if r == nil {
 		return nil, false
 	}
 	return r.newest(), true
