@@ -50,21 +50,37 @@ func (r *record) standingAt(index uint64) (Standing, uint64) {
 	return Usable, r.spans[n-1].from
 }
 
-// Allows says why the keys that signed an entry may not sign it, if so: an error
-// whose reason is reason.KeyRevoked or reason.KeyNotEnrolled. That a key is
-// Unknown is no reason here, since who cannot have verified with it cannot ask.
+// NotAllowed says that a key may not sign an entry. It wraps a *reason.Error.
+type NotAllowed struct {
+	Key      leaf.Fingerprint
+	Standing Standing
+	At       uint64 // as of StandingAt
+	Err      error
+}
+
+func (e *NotAllowed) Error() string { return e.Err.Error() }
+func (e *NotAllowed) Unwrap() error { return e.Err }
+
+// Allows says why a key that signed an entry may not sign it, if so, with a
+// *NotAllowed. That a key is Unknown is no reason here: who could verify with it
+// had it from somewhere.
 func (h *History) Allows(l *leaf.Leaf, index uint64) error {
 	e := EventOfLeaf(l, index)
 	free := carried(l) || e != nil && e.By == e.Key
 	for _, fp := range l.Keys {
-		switch standing, at := h.StandingAt(fp, index); {
+		standing, at := h.StandingAt(fp, index)
+		n := &NotAllowed{Key: fp, Standing: standing, At: at}
+		switch {
 		case standing == Revoked:
-			return reason.Errorf(reason.KeyRevoked, "entry %d revoked key %s before", at, fp)
+			n.Err = reason.Errorf(reason.KeyRevoked, "key %s was revoked before, in entry %d", fp, at)
 		case standing == Withdrawn && !free:
-			return reason.Errorf(reason.KeyRevoked, "entry %d withdrew the endorsement of key %s before", at, fp)
+			n.Err = reason.Errorf(reason.KeyRevoked, "the endorsement of key %s was withdrawn before, in entry %d", fp, at)
 		case standing == NotYet && !free:
-			return reason.Errorf(reason.KeyNotEnrolled, "key %s signed it, which was enrolled later, in entry %d", fp, at)
+			n.Err = reason.Errorf(reason.KeyNotEnrolled, "key %s signed it, which was enrolled later, in entry %d", fp, at)
+		default:
+			continue
 		}
+		return n
 	}
 	return nil
 }
