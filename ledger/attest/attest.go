@@ -51,6 +51,14 @@ type Attestation struct {
 	Endorsement *Enrolment  // for leaf.KindEndorse: of a key by another
 	Revocation  *Revocation // for leaf.KindRevoke
 
+	// Signatures are those by OpenPGP, in their order: the format in which a
+	// signature says when it was made.
+	Signatures []SignatureInfo
+	// Identity is set if the key is that of a certificate in the attestation. The
+	// signature verified with it, but nobody asked who issued the certificate:
+	// ledger/sigstore does.
+	Identity *CertificateIdentity
+
 	names []string // look-up names of the subjects
 }
 

@@ -90,6 +90,9 @@ func (r *ring) isVague(fp leaf.Fingerprint, index uint64) bool {
 // unknown reports whether a key of an entry is not known, and may have been
 // brought by an entry that cannot be read.
 func (r *ring) unknown(l *leaf.Leaf, index uint64) bool {
+	if l.BringsKeys() {
+		return false
+	}
 	for _, fp := range l.Keys {
 		if _, ok := r.LookupAt(fp, index); !ok && r.isVague(fp, index) {
 			return true

@@ -66,7 +66,7 @@ func (e *NotAllowed) Unwrap() error { return e.Err }
 // had it from somewhere.
 func (h *History) Allows(l *leaf.Leaf, index uint64) error {
 	e := EventOfLeaf(l, index)
-	free := carried(l) || e != nil && e.By == e.Key
+	free := l.BringsKeys() || e != nil && e.By == e.Key
 	for _, fp := range l.Keys {
 		standing, at := h.StandingAt(fp, index)
 		n := &NotAllowed{Key: fp, Standing: standing, At: at}
@@ -135,7 +135,7 @@ func (a *Admission) Admit(att *attest.Attestation) (stale bool, err error) {
 	e := EventOf(att, a.next)
 	for _, k := range att.Keys {
 		s := a.stateOf(k.Fingerprint)
-		if carried(att.Leaf) && (s == nil || !s.revoked) {
+		if att.Leaf.BringsKeys() && (s == nil || !s.revoked) {
 			continue
 		}
 		if err := s.admits(k.Fingerprint, e); err != nil {

@@ -93,10 +93,6 @@ func EventOfLeaf(l *leaf.Leaf, index uint64) *Event {
 	return nil
 }
 
-// carried reports whether the keys of an entry came with it, so that nobody had
-// to bring them into the log before.
-func carried(l *leaf.Leaf) bool { return l.Format == attest.FormatHashedRekord }
-
 // Concerned returns the key that an enrol, endorse or revoke leaf is about. The
 // subject is its digest, which is its fingerprint unless it is an OpenPGP key; and
 // that only such a key itself enrols and revokes.
