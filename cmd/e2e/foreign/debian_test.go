@@ -194,9 +194,9 @@ func TestDebianPackage(t *testing.T) {
 func (w *world) found(want int) {
 	w.t.Helper()
 	code, out, errs := e2etest.Run(w.t, exec.Command("curl", "-sS", w.url+"/v1/attestations?name="+url.QueryEscape(debianPurl)))
-	var list struct{ Attestations []any }
-	if err := json.Unmarshal([]byte(out), &list); code != 0 || err != nil || len(list.Attestations) != want {
-		w.t.Errorf("under its name, %d attestations are found, want %d: %v\n%s%s", len(list.Attestations), want, err, out, errs)
+	var list struct{ Entries []any }
+	if err := json.Unmarshal([]byte(out), &list); code != 0 || err != nil || len(list.Entries) != want {
+		w.t.Errorf("under its name, %d entries are found, want %d: %v\n%s%s", len(list.Entries), want, err, out, errs)
 	}
 }
 
