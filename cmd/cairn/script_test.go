@@ -69,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"json":       jsonMember,
 			"asks":       asks,
 			"pgp":        openPGP,
+			"rebuilderd": startRebuilderd,
 			"lease":      leaseBuild,
 			"append":     appendBuildLog,
 			"fail":       failBuild,
