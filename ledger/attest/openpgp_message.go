@@ -5,7 +5,6 @@ import (
 	"compress/bzip2"
 	"compress/flate"
 	"compress/zlib"
-	"encoding/hex"
 	"errors"
 	"io"
 	"slices"
@@ -344,11 +343,7 @@ func (s *signed) addOnePass(onePass, sig *packet.OpaquePacket, last bool) error 
 		want = append(want, byte(len(got.Salt())))
 		want = append(want, got.Salt()...)
 	}
-	issuer, err := hex.DecodeString(got.onePassIssuer())
-	if err != nil {
-		return reason.Errorf(reason.InternalError, "reading an issuer: %w", err)
-	}
-	want = append(want, issuer...)
+	want = append(want, fromHex(got.onePassIssuer())...)
 	if onePass.Tag != tagOnePass || len(c) != len(want)+1 || !bytes.HasPrefix(c, want) || (c[len(c)-1] != 0) != last {
 		return reason.Errorf(reason.EnvelopeMalformed, "an OpenPGP message announces another signature than that of %s, which it has", got.issuer())
 	}
