@@ -59,7 +59,7 @@ func (s *signed) check() error {
 		case sig.SigType != packet.SigTypeBinary:
 			return reason.Errorf(reason.SignatureInvalid, "OpenPGP signature of type %#02x is not of a document", byte(sig.SigType))
 		case s.cleartext:
-			return reason.Errorf(reason.SignatureInvalid, "the signature of a cleartext must be one of text")
+			return reason.Errorf(reason.EnvelopeMalformed, "malformed cleartext signature: it must be a signature of text")
 		}
 	}
 	if text && bareCR(s.document) {
@@ -310,7 +310,7 @@ func notSigned(list []*packet.OpaquePacket) error {
 			return errSecretKey()
 		}
 	}
-	if len(list) > 0 && list[0].Tag == tagSignature {
+	if len(list) > 0 && !slices.ContainsFunc(list, func(p *packet.OpaquePacket) bool { return p.Tag != tagSignature }) {
 		return errAlone()
 	}
 	return reason.Errorf(reason.EnvelopeMalformed, "the OpenPGP message is not one text with its signatures, and nothing else")

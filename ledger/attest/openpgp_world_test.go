@@ -18,7 +18,7 @@ import (
 
 // What follows is signed and judged by Debian's gpg, too.
 
-const oddText = "Format: 1.0\n-dash\n- dash space\n-----BEGIN dashes\nFrom here\n \ntrailing \t\n--\n\nend\n"
+const oddText = "Odd: 1.0\n-dash\n- dash space\n-----BEGIN dashes\nFrom here\n \ntrailing \t\n--\n\nend\n"
 
 // signs are the ways of signing a text, and what of it is read again.
 var signs = []struct {
@@ -76,7 +76,7 @@ func (g *gpg) reads(raw []byte) (text, status string, err error) {
 
 func TestGPGContainers(t *testing.T) {
 	g := newGPG(t)
-	attest.AddDocument(t, "odd", "Format: 1.0\n")
+	attest.AddDocument(t, "odd", "Odd: 1.0\n")
 	alice, bob := g.generate("alice", "ed25519", "sign", "1y"), g.generate("bob", "rsa3072", "sign", "0")
 	ring := attest.NewKeyring(g.key(alice), g.key(bob))
 	for i, s := range signs {
@@ -118,7 +118,7 @@ func TestGPGContainers(t *testing.T) {
 // The same signature twice, or by two subkeys of one key, is one vote.
 func TestGPGOneVote(t *testing.T) {
 	g := newGPG(t)
-	attest.AddDocument(t, "odd", "Format: 1.0\n")
+	attest.AddDocument(t, "odd", "Odd: 1.0\n")
 	alice := g.generate("alice", "ed25519", "cert", "0")
 	for range 2 {
 		g.run(nil, "--quick-add-key", alice, "ed25519", "sign", "0")
@@ -239,7 +239,7 @@ func (g *gpg) revocation(fingerprint string) []byte {
 
 func TestGPGRevocation(t *testing.T) {
 	g := newGPG(t)
-	attest.AddDocument(t, "odd", "Format: 1.0\n")
+	attest.AddDocument(t, "odd", "Odd: 1.0\n")
 	alice := g.generate("alice", "ed25519", "sign", "0")
 	good := g.key(alice)
 	raw := g.sign(7, alice)
