@@ -28,13 +28,13 @@ func readSigned(raw []byte) (*signed, error) {
 	trimmed := bytes.TrimLeft(raw, blanks)
 	var s *signed
 	var err error
-	switch _, binary := firstTag(trimmed); {
+	switch _, binary := firstTag(raw); {
 	case beginsArmor(trimmed, armorCleartext):
 		s, err = readCleartext(trimmed)
 	case beginsArmor(trimmed, armorMessage):
 		s, err = readArmoredMessage(trimmed)
 	case binary && detachedAt(raw) < 0:
-		s, err = readMessage(trimmed)
+		s, err = readMessage(raw)
 	default:
 		s, err = readDetached(raw)
 	}

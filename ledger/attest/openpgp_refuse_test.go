@@ -154,6 +154,7 @@ var badContainers = []struct {
 	{"not announced as the last", slices.Concat(alice4.onePass(plainSig, 0), oneLit, oneSig), reason.EnvelopeMalformed, "announces another"},
 	{"a marker", slices.Concat(pgpPacket(10, []byte("PGP")), oneSig, oneLit), reason.FormatUnknown, "no known format"},
 	{"a marker within", slices.Concat(oneSig, pgpPacket(10, []byte("PGP")), oneLit), reason.EnvelopeMalformed, "not one text"},
+	{"blanks before", append([]byte("\n"), inline...), reason.SignatureMissing, "no OpenPGP signature found"},
 	{"something after", append(bytes.Clone(inline), 0), reason.EnvelopeMalformed, "reading OpenPGP packets"},
 	{"compressed twice", pgpPacket(8, deflated(pgpPacket(8, deflated(inline)))), reason.EnvelopeMalformed, "not one text"},
 	{"something after it compressed", pgpPacket(8, append(deflated(inline), 0)), reason.EnvelopeMalformed, "1 bytes follow"},

@@ -58,7 +58,7 @@ func (g *gpg) sign(i int, who ...string) []byte {
 func (g *gpg) reads(raw []byte) (text, status string, err error) {
 	g.t.Helper()
 	var out []byte
-	if at := bytes.Index(raw, []byte("\n-----BEGIN PGP SIGNATURE")); at >= 0 && !bytes.HasPrefix(raw, []byte("-----BEGIN PGP SIGNED")) {
+	if at := bytes.Index(raw, []byte("\n-----BEGIN PGP SIGNATURE")); at >= 0 && !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("-----BEGIN PGP SIGNED")) {
 		out = raw[:at+1]
 		file := filepath.Join(g.home, "signature")
 		if err := os.WriteFile(file, raw[at+1:], 0o600); err != nil {
@@ -371,4 +371,71 @@ func TestGPGCanonicalKey(t *testing.T) {
 	if err != nil || merged.PEM != more.Keys[0].PEM {
 		t.Errorf("merged with less: %v", err)
 	}
+}
+
+// TestGPGAgrees damages what gpg signed, byte by byte and line by line. Whatever is
+// read all the same is what was signed, and gpg reads it, too.
+func TestGPGAgrees(t *testing.T) {
+	g := newGPG(t)
+	alice := g.generate("alice", "ed25519", "sign", "0")
+	ring := attest.NewKeyring(g.key(alice))
+	accepted, refusals := 0, 0
+	check := func(name, want string, raw []byte) {
+		text, _, err := attest.OpenSigned(raw, ring)
+		if err != nil {
+			refusals++
+			return
+		}
+		accepted++
+		if normal(string(text)) != normal(want) {
+			t.Errorf("%s: reads %q", name, text)
+		}
+		theirs, status, err := g.reads(raw)
+		// What RFC 9580 forbids to look at, and gpg still does: the checksum of an
+		// armor, and the hash in the header of a cleartext.
+		if strings.Contains(status, "CRC") || strings.Contains(status, "digest conflict") {
+			return
+		}
+		if err != nil {
+			t.Errorf("%s: gpg refuses what is accepted: %v\n%s\n%q", name, err, status, raw)
+		} else if normal(theirs) != normal(want) {
+			t.Errorf("%s: gpg reads %q", name, theirs)
+		}
+	}
+	for _, i := range []int{4, 7, 8} { // not compressed, cleartext, detached
+		raw := g.sign(i, alice)
+		check(signs[i].name, oddText, raw)
+		for at := range raw {
+			for _, c := range []byte{raw[at] ^ 1, raw[at] ^ 0x20, '\n', '\f'} {
+				b := bytes.Clone(raw)
+				if b[at] = c; c != raw[at] {
+					check(fmt.Sprintf("%s with %q at %d", signs[i].name, c, at), oddText, b)
+				}
+			}
+		}
+		lines := bytes.SplitAfter(raw, []byte("\n"))
+		for n := range lines {
+			for _, insert := range []string{"", "\n", " \n", "-\n", "- \n", "Hash: SHA512\n", "x\n", "\r\n", "\x00\n", "-----BEGIN PGP SIGNED MESSAGE-----\n", "-----BEGIN PGP SIGNATURE-----\n"} {
+				b := slices.Concat(bytes.Join(lines[:n], nil), []byte(insert), bytes.Join(lines[n:], nil))
+				if insert == "" { // one line less
+					b = slices.Concat(bytes.Join(lines[:n], nil), bytes.Join(lines[n+1:], nil))
+				}
+				check(fmt.Sprintf("%s with %q before line %d", signs[i].name, insert, n), oddText, b)
+			}
+		}
+	}
+	if accepted < 3 || refusals < 1000 {
+		t.Errorf("%d accepted, %d refused", accepted, refusals)
+	}
+	t.Logf("%d accepted, %d refused", accepted, refusals)
+}
+
+// normal is a text as a cleartext signature has it: without blanks at the ends of
+// lines.
+func normal(text string) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, " \t\r")
+	}
+	return strings.Join(lines, "\n")
 }
