@@ -53,6 +53,10 @@ type Attestation struct {
 	// Signatures are those by OpenPGP, in their order: the format in which a
 	// signature says when it was made.
 	Signatures []SignatureInfo
+	// Identity is set if the key is that of a certificate in the attestation. The
+	// signature verified with it, but nobody asked who issued the certificate:
+	// ledger/sigstore does.
+	Identity *CertificateIdentity
 
 	names []string // look-up names of the subjects
 }

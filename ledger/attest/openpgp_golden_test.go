@@ -12,16 +12,15 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 )
 
-// go test ./ledger/attest -run OpenPGPGolden -update
-var update = flag.Bool("update", false, "have gpg write the golden keys and signatures again, and write their leaves")
+var updateOpenPGP = flag.Bool("update-openpgp", false, "have gpg write the golden keys and signatures again, and write their leaves")
 
 const goldenDir = "testdata/openpgp"
 
 // TestOpenPGPGolden opens what gpg made once, and compares the leaves.
 func TestOpenPGPGolden(t *testing.T) {
 	attest.AddDocument(t, "odd", "Odd: 1.0\n")
-	if *update {
-		writeGolden(t)
+	if *updateOpenPGP {
+		writeGPGGolden(t)
 	}
 	var keys []*attest.PublicKey
 	blocks, err := filepath.Glob(filepath.Join(goldenDir, "key-*.asc"))
@@ -58,7 +57,7 @@ func mustRead(t testing.TB, name string) []byte {
 	return b
 }
 
-func writeGolden(t *testing.T) {
+func writeGPGGolden(t *testing.T) {
 	g := newGPG(t)
 	var keys []*attest.PublicKey
 	var who []string

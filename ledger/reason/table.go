@@ -16,6 +16,7 @@ const (
 	DigestInvalid        Reason = "DIGEST_INVALID"
 	PurlInvalid          Reason = "PURL_INVALID"
 	PredicateInvalid     Reason = "PREDICATE_INVALID"
+	DocumentInvalid      Reason = "DOCUMENT_INVALID"
 	EnrolmentInvalid     Reason = "ENROLMENT_INVALID"
 	RevocationInvalid    Reason = "REVOCATION_INVALID"
 	SignatureMissing     Reason = "SIGNATURE_MISSING"
@@ -90,6 +91,9 @@ var table = []Row{
 	{PredicateInvalid, InvalidArgument, 400, ExitUsage,
 		"The predicate does not parse, lacks a required field or contradicts itself.",
 		"Compare it with docs/formats.md."},
+	{DocumentInvalid, InvalidArgument, 400, ExitUsage,
+		"What was signed with OpenPGP is not as its format has it, or contradicts itself.",
+		"Compare it with the page of its format in docs/formats; what a program wrote is signed as it is."},
 	{EnrolmentInvalid, InvalidArgument, 400, ExitUsage,
 		"The enrolment's payload is not as specified, or not signed by the key in it alone.",
 		"Enrol with `cairn enrol --key KEY --operator URI`."},
