@@ -17,6 +17,7 @@ import (
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // nameKind is how an argument names something.
@@ -159,6 +160,14 @@ func readNamed(path string) (*file, error) {
 
 // sha256Digest returns the digest of the file's bytes.
 func (f *file) sha256Digest() leaf.Digest { return leaf.Digest("sha256:" + f.digests["sha256"]) }
+
+// isAttestation reports whether nothing is wrong with b as an attestation, but that
+// its keys are not known here. An artifact may begin as one does.
+func isAttestation(b []byte) bool {
+	_, err := attest.Open(b, attest.NewKeyring())
+	refusal, ok := reason.Of(err)
+	return !ok || refusal.Reason == reason.KeyNotEnrolled
+}
 
 // looksLikeDSSE reports whether b was meant as a DSSE envelope, well-formed or
 // not.
