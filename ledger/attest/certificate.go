@@ -91,11 +91,7 @@ func hashOf(k *ecdsa.PublicKey) crypto.Hash {
 // verifyDigest reports whether sig is the key's signature of what has a digest. It is
 // not possible to tell for keys that sign the message itself.
 func (k *PublicKey) verifyDigest(d leaf.Digest, sig []byte) (ok, possible bool) {
-	sum, err := hex.DecodeString(d.Hex())
-	if err != nil {
-		return false, false
-	}
-	hash := crypto.SHA256
+	sum, hash := d.Bytes(), crypto.SHA256
 	if len(sum) == crypto.SHA512.Size() {
 		hash = crypto.SHA512
 	}
