@@ -55,6 +55,10 @@ type Attestation struct {
 	// ledger/sigstore does.
 	Identity *CertificateIdentity
 
+	// Signatures are those by OpenPGP, in their order: the format in which a
+	// signature says when it was made.
+	Signatures []SignatureInfo
+
 	names []string // look-up names of the subjects
 }
 

@@ -3,7 +3,6 @@ package attest
 import (
 	"encoding/base64"
 	"slices"
-	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
@@ -19,6 +18,9 @@ const (
 	TypeStatement  = "application/vnd.in-toto+json"
 	TypeEnrolment  = "application/vnd.cairn.enrol.v1+json"
 	TypeRevocation = "application/vnd.cairn.revoke.v1+json"
+
+	// TypeOpenPGPKey is what a bare OpenPGP key is (RFC 3156, section 7).
+	TypeOpenPGPKey = "application/pgp-keys"
 )
 
 // openDSSE reads a DSSE envelope.
@@ -84,17 +86,7 @@ func verifyDSSE(env *dsse.Envelope, payload []byte, ring Keyring) ([]*PublicKey,
 		}
 		keys = append(keys, key)
 	}
-	return eachOnce(keys), nil
-}
-
-// eachOnce returns keys by fingerprint, each once.
-func eachOnce(keys []*PublicKey) []*PublicKey {
-	slices.SortFunc(keys, func(a, b *PublicKey) int {
-		return strings.Compare(string(a.Fingerprint), string(b.Fingerprint))
-	})
-	return slices.CompactFunc(keys, func(a, b *PublicKey) bool {
-		return a.Fingerprint == b.Fingerprint
-	})
+	return distinct(keys), nil
 }
 
 // attribute finds the key that made a signature, which verifies with one key. The

@@ -19,15 +19,22 @@ import (
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
-// PublicKey is a key that signatures are verified with: Ed25519 or ECDSA P-256.
+// PublicKey is a key that signatures are verified with: Ed25519, ECDSA P-256, or
+// an OpenPGP key.
 type PublicKey struct {
 	Fingerprint leaf.Fingerprint
-	PEM         string // PKIX, in its one canonical encoding
-	key         crypto.PublicKey
+	// PEM is the key as text, in its one canonical encoding: PKIX PEM, or the ASCII
+	// armor of an OpenPGP key.
+	PEM string
+	key crypto.PublicKey // *pgpKey of an OpenPGP key
 }
 
-// ParsePublicKey reads the one PKIX PEM block in text.
+// ParsePublicKey reads the one PKIX PEM block in text, or the armor of one OpenPGP
+// key.
 func ParsePublicKey(text []byte) (*PublicKey, error) {
+	if armored := bytes.TrimLeft(text, blanks); beginsArmor(armored, armorPublicKey) || beginsArmor(armored, armorSecretKey) {
+		return parsePGPPublicKey(armored)
+	}
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "PUBLIC KEY" {
 		return nil, reason.Errorf(reason.KeyUnsupported, "no PEM block PUBLIC KEY found")
@@ -87,6 +94,8 @@ func (k *PublicKey) KeyIDs() []string {
 		// Implementations differ in the line's end behind the PEM.
 		return append(inTotoKeyIDs("ecdsa", "ecdsa-sha2-nistp256", k.PEM),
 			inTotoKeyIDs("ecdsa", "ecdsa-sha2-nistp256", strings.TrimSpace(k.PEM))...)
+	case *pgpKey:
+		return key.keyIDs()
 	}
 	return nil
 }
@@ -104,9 +113,49 @@ func inTotoKeyIDs(kind, scheme, public string) []string {
 	return ids
 }
 
+// Digest is what the key is known by as a subject. That of an OpenPGP key is the
+// SHA-256 of what its fingerprint is the digest of, which is but a SHA-1 in
+// version 4.
+func (k *PublicKey) Digest() leaf.Digest {
+	if pgp, ok := k.key.(*pgpKey); ok {
+		return leaf.SHA256(pgp.primary().hashed)
+	}
+	return leaf.Digest(k.Fingerprint)
+}
+
+// SPKIs returns the fingerprints that the key material, which may be in several
+// OpenPGP keys and elsewhere, has as PKIX: of the primary key and all subkeys that
+// sign. Material that PKIX has no form for has none.
+func (k *PublicKey) SPKIs() []leaf.Fingerprint {
+	if pgp, ok := k.key.(*pgpKey); ok {
+		return pgp.spkis()
+	}
+	return []leaf.Fingerprint{k.Fingerprint}
+}
+
+// Merge returns the union of two copies of one key: of an OpenPGP key, all user
+// ids, subkeys and signatures that either has. In whatever order copies are
+// merged, the outcome is the same.
+func (k *PublicKey) Merge(other *PublicKey) (*PublicKey, error) {
+	if k.Fingerprint != other.Fingerprint {
+		return nil, reason.Errorf(reason.KeyUnsupported, "%s and %s are not the same key", k.Fingerprint, other.Fingerprint)
+	}
+	a, ok := k.key.(*pgpKey)
+	b, also := other.key.(*pgpKey)
+	if !ok || !also || k.PEM == other.PEM {
+		return k, nil
+	}
+	union, err := a.merge(b)
+	if err != nil {
+		return nil, err
+	}
+	return newPGPPublicKey(union), nil
+}
+
 // Verify reports whether sig is the key's signature of msg: raw for Ed25519,
 // ASN.1 over SHA-256 for ECDSA P-256. Keys of certificates may be larger ECDSA keys,
-// over the SHA-2 of the curve's length, or RSA: PKCS #1 v1.5 over SHA-256.
+// over the SHA-2 of the curve's length, or RSA: PKCS #1 v1.5 over SHA-256. OpenPGP keys
+// verify nothing here: what they sign says when, and is read by OpenSigned.
 func (k *PublicKey) Verify(msg, sig []byte) bool {
 	switch key := k.key.(type) {
 	case ed25519.PublicKey:

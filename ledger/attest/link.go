@@ -109,7 +109,7 @@ func (m *metablock) verify(signed []byte, ring Keyring) ([]*PublicKey, error) {
 		}
 		keys = append(keys, key)
 	}
-	return eachOnce(keys), nil
+	return distinct(keys), nil
 }
 
 // readLink derives the claim. rebuilderd signs a link named "rebuild FILE" only if

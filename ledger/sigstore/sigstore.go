@@ -85,13 +85,13 @@ func ParseRoot(text []byte) (*Root, error) {
 }
 
 // Check refuses an attestation with a certificate that the root does not vouch for,
-// with reason.CertificateNotTrusted. Attestations without one pass.
+// with reason.CertificateUntrusted. Attestations without one pass.
 func (r *Root) Check(a *attest.Attestation) error {
 	if a.Identity == nil {
 		return nil
 	}
 	if err := r.check(a); err != nil {
-		return reason.Errorf(reason.CertificateNotTrusted, "the bundle's certificate is not trusted: %w", err)
+		return reason.Errorf(reason.CertificateUntrusted, "the bundle's certificate is not trusted: %w", err)
 	}
 	return nil
 }

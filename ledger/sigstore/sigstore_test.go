@@ -57,8 +57,8 @@ func untrusted(t *testing.T, r *sigstore.Root, a *attest.Attestation, message st
 	t.Helper()
 	err := r.Check(a)
 	e, ok := reason.Of(err)
-	if !ok || e.Reason != reason.CertificateNotTrusted || !strings.Contains(err.Error(), message) {
-		t.Errorf("got %v, want %s with %q", err, reason.CertificateNotTrusted, message)
+	if !ok || e.Reason != reason.CertificateUntrusted || !strings.Contains(err.Error(), message) {
+		t.Errorf("got %v, want %s with %q", err, reason.CertificateUntrusted, message)
 	}
 }
 
