@@ -51,6 +51,10 @@ type EntryInput struct {
 	// At is when the age of cosignatures is judged, for a policy with max-age.
 	At   time.Time
 	Keys []*attest.PublicKey // beside those in the proof
+	// Certificate refuses an attestation whose key comes with a certificate that is
+	// not trusted. If it is nil, nobody asks who issued the certificate, and the
+	// report says so.
+	Certificate func(*attest.Attestation) error
 }
 
 // Entry verifies one entry of a log.
@@ -303,9 +307,18 @@ func (v *entry) keys() {
 		// follows from the leaf being derived again.
 		v.haveKeys = true
 		v.r.ok(check, "the enrolment brings the key that it enrols")
+	case v.attested && v.bringsKeys():
+		v.haveKeys = true
+		v.r.ok(check, "the attestation brings the key that it is signed with")
 	default:
 		v.r.lacking(check, "no public key is given for %s", strings.Join(missing, ", "))
 	}
+}
+
+// bringsKeys reports whether the attestation has the keys that are not known.
+func (v *entry) bringsKeys() bool {
+	_, err := attest.Open(v.in.Attestation, attest.NewKeyring(v.publicKeys...))
+	return err == nil
 }
 
 func (v *entry) signatures() {
@@ -327,9 +340,32 @@ func (v *entry) signatures() {
 	case !bytes.Equal(a.Text, v.text):
 		v.r.failed(check, "the entry's leaf is not the one that the attestation yields")
 	default:
-		v.opened = a
-		v.r.setClaim(a)
-		v.r.ok(check, "every signature verifies, and the attestation yields the entry's leaf")
+		v.trusted(a)
+	}
+}
+
+// trusted asks who issued the certificate of an attestation that brings one.
+func (v *entry) trusted(a *attest.Attestation) {
+	const check, all = CheckSignatures, "every signature verifies, and the attestation yields the entry's leaf"
+	trusted := a.Identity != nil && v.in.Certificate != nil
+	if trusted {
+		if err := v.in.Certificate(a); err != nil {
+			v.r.failed(check, "%v", err)
+			return
+		}
+	}
+	v.opened = a
+	v.r.setClaim(a)
+	if id := a.Identity; id != nil {
+		v.r.Certificate = &Certificate{Names: id.Names, Issuer: id.Issuer, Trusted: trusted}
+	}
+	switch {
+	case a.Identity == nil:
+		v.r.ok(check, all)
+	case trusted:
+		v.r.ok(check, all+", and the trusted root vouches for the certificate")
+	default:
+		v.r.ok(check, all+"; who issued the certificate was not checked, as no trusted root is given")
 	}
 }
 
