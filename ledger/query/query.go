@@ -72,6 +72,9 @@ func (s *Service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestatio
 	}
 	for _, k := range att.Keys {
 		key, err := s.Index.Key(ctx, k.Fingerprint)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // it came with the attestation
+		}
 		if err != nil {
 			return nil, err
 		}
