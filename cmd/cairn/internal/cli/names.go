@@ -150,10 +150,10 @@ func readNamed(path string) (*file, error) {
 	if len(head) > attest.MaxEnvelope {
 		return n, nil
 	}
-	if _, err := leaf.ParseHashedRekord(head); err == nil || looksLikeDSSE(head) {
-		n.kind, n.raw = attestationFile, head
-	} else if key, err := attest.ParsePublicKey(head); err == nil {
+	if key, err := attest.ParsePublicKey(head); err == nil {
 		n.kind, n.key = publicKeyFile, key
+	} else if _, err := leaf.ParseHashedRekord(head); err == nil || looksLikeDSSE(head) || isAttestation(head) {
+		n.kind, n.raw = attestationFile, head
 	}
 	return n, nil
 }
