@@ -163,7 +163,7 @@ func TestLibraryCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if shown := w.cairn("show", "0", "--ledger", w.HTTP); !strings.Contains(shown, "mailto:alice@example (claimed)") {
+	if shown := w.cairn("show", "0", "--ledger", w.HTTP); !strings.Contains(shown, "alice@example by a certificate (not verified)") {
 		t.Errorf("the entry is shown as\n%s", shown)
 	}
 }
