@@ -175,7 +175,13 @@ var badContainers = []struct {
 	{"a signature of a key", detached(plainText, alice4.sign(sigOf{kind: 0x13}, []byte(plainText))), reason.SignatureInvalid, "type 0x13"},
 	{"a signature of version 3", detached(plainText, []byte("\x03xxxxxxxxxxxxxxxxxxxxxx")), reason.SignatureInvalid, "version 3"},
 	{"a signature over SHA-1", detached(plainText, alice4.sign(sigOf{hash: 2}, []byte(plainText))), reason.SignatureTooWeak, "SHA-1"},
-	{"a signature by DSA", detached(plainText, swap(string(plainSig[:4]), "\x1b", "\x11")), reason.EnvelopeMalformed, "cut short"},
+	{"a signature by DSA", detached(plainText, with(plainSig, 2, 17)), reason.SignatureTooWeak, "DSA"},
+	{"a signature by ElGamal", detached(plainText, with(plainSig, 2, 16)), reason.SignatureTooWeak, "ElGamal"},
+	{"a signature by nothing known", detached(plainText, with(plainSig, 2, 99)), reason.EnvelopeMalformed, "unknown key algorithm 99"},
+	{"a signature over MD5", detached(plainText, with(plainSig, 3, 1)), reason.SignatureTooWeak, "MD5"},
+	{"a signature over nothing known", detached(plainText, with(plainSig, 3, 99)), reason.EnvelopeMalformed, "unknown hash algorithm 99"},
+	{"a signature by another algorithm", detached(plainText, with(plainSig, 2, 1)), reason.EnvelopeMalformed, "cut short"},
+	{"four bytes of a signature", detached(plainText, plainSig[:4]), reason.EnvelopeMalformed, "cut short"},
 	{"a signature that does not say when", detached(plainText, alice4.sign(sigOf{bare: true, hashed: [][]byte{alice4.issuer()}}, []byte(plainText))), reason.EnvelopeMalformed, "when it was made"},
 	{"a signature that does not say who", detached(plainText, alice4.sign(sigOf{bare: true, hashed: [][]byte{sub4(2, second)}}, []byte(plainText))), reason.SignatureInvalid, "does not say which key"},
 	{"a signature by two", detached(plainText, alice4.sign(sigOf{unhashed: [][]byte{bob4.issuer()}}, []byte(plainText))), reason.SignatureInvalid, "names two keys"},
@@ -198,6 +204,13 @@ var badContainers = []struct {
 	{"an empty document", []byte("\n\n" + block), reason.EnvelopeMalformed, "without what it is of"},
 	{"an empty signature", []byte(plainText + "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n"), reason.SignatureMissing, "without a signature"},
 	{"no signature but a text", []byte(plainText + armored("PGP SIGNATURE", oneLit)), reason.EnvelopeMalformed, "type 11"},
+}
+
+// with returns b with one byte replaced.
+func with(b []byte, i int, c byte) []byte {
+	b = bytes.Clone(b)
+	b[i] = c
+	return b
 }
 
 func flip(b []byte, i int) []byte {
@@ -266,6 +279,7 @@ var badKeys = []struct {
 	words   string
 }{
 	{"only a marker", pgpPacket(10, []byte("PGP")), "no OpenPGP public key"},
+	{"a revocation alone", pgpPacket(2, alice4.sign(revokes(0x20, 0), alice4.hashed())), "import it with `gpg --import`"},
 	{"a user id first", slices.Concat(alice4.user("a"), alicesKey), "begins with a packet of type 13"},
 	{"two keys", slices.Concat(alicesKey, bob4.primary(), bob4.user("bob", certifies(0))), "more than one"},
 	{"a secret key", pgpPacket(5, alice4.body()), "must not leave its owner"},
