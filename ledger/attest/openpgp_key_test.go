@@ -6,12 +6,14 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // retold are ways to write an RSA signature otherwise, which anybody can.
@@ -69,5 +71,93 @@ func TestOpenPGPCanonical(t *testing.T) {
 				t.Errorf("%s: another key: %v", name, err)
 			}
 		}
+	}
+}
+
+// numbered are as many user ids, or certifications of one, as are wanted.
+func numbered(n int, one func(i int) []byte) []byte {
+	var b []byte
+	for i := range n {
+		b = append(b, one(i)...)
+	}
+	return b
+}
+
+// A union that would not be read again is refused.
+func TestOpenPGPMergeLimits(t *testing.T) {
+	read := func(more []byte) *attest.PublicKey {
+		k, err := attest.ParsePublicKey(makeKey(t, alicesKey, more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	for name, tt := range map[string]struct {
+		half func(side string, i int) []byte
+		n    int
+	}{
+		"more than 64 user ids": {func(side string, i int) []byte { return alice4.user(side+strconv.Itoa(i), certifies(0)) }, 40},
+		"more than 64 subkeys": {func(side string, i int) []byte {
+			k := newMaker(side+strconv.Itoa(i), 4)
+			return alice4.subkey(k, alice4.binds(k, 0))
+		}, 40},
+		"more than 256 signatures": {func(side string, _ int) []byte {
+			var sigs []sigOf
+			for i := range 140 {
+				sigs = append(sigs, certifies(uint32(i), sub(99, side[0])))
+			}
+			return alice4.user("b", sigs...)
+		}, 1},
+	} {
+		a := read(numbered(tt.n, func(i int) []byte { return tt.half("a", i) }))
+		b := read(numbered(tt.n, func(i int) []byte { return tt.half("b", i) }))
+		_, err := a.Merge(b)
+		checkReason(t, name, err, reason.KeyUnsupported, name)
+	}
+	// As if SHA-1 were broken for good.
+	twin, err := attest.ParsePublicKey(makeKey(t, bob4.primary(), bob4.user("bob", certifies(0))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin.Fingerprint = read(nil).Fingerprint
+	_, err = read(nil).Merge(twin)
+	checkReason(t, "a twin", err, reason.KeyUnsupported, "two OpenPGP keys with the fingerprint")
+}
+
+// crowd is a keyring in which many keys have every key id.
+type crowd struct {
+	attest.Keyring
+	keys []*attest.PublicKey
+}
+
+func (c crowd) Hinted(string) []*attest.PublicKey { return c.keys }
+
+func TestOpenPGPNamesakes(t *testing.T) {
+	raw := detached(plainText, alice4.sign(sigOf{bare: true, hashed: [][]byte{sub4(2, second)}, unhashed: [][]byte{sub(16, alice4.keyID()...)}}, []byte(plainText)))
+	c := crowd{Keyring: attest.NewKeyring()}
+	add := func(m *pgpMaker) {
+		k, err := attest.ParsePublicKey(makeKey(t, m.primary(), m.user("a", certifies(0))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.keys = append(c.keys, k)
+	}
+	add(alice4)
+	for i := 0; ; i++ {
+		// Keys are tried by fingerprint.
+		m := newMaker(strconv.Itoa(i), 4)
+		if bytes.Compare(m.fingerprint(), alice4.fingerprint()) > 0 {
+			continue
+		}
+		_, sigs, err := attest.OpenSigned(raw, c)
+		if len(c.keys) <= 8 {
+			if err != nil || len(sigs) != 1 {
+				t.Fatalf("among %d: %v", len(c.keys), err)
+			}
+		} else {
+			checkReason(t, "nine", err, reason.KeyNotEnrolled, "enrol it as it is now")
+			return
+		}
+		add(m)
 	}
 }
