@@ -43,8 +43,10 @@ type keyView struct {
 	PublicKey   string `json:"publicKey"`
 	Operator    string `json:"operator"` // as the enrolment claims it
 	URL         string `json:"url,omitempty"`
-	Enrolled    string `json:"enrolled"`          // id of the entry
-	Revoked     string `json:"revoked,omitempty"` // id of the entry
+	Enrolled    string `json:"enrolled"`            // id of the entry
+	Endorser    string `json:"endorser,omitempty"`  // key that signed that entry, if it did not itself
+	Revoked     string `json:"revoked,omitempty"`   // id of the entry
+	Withdrawn   bool   `json:"withdrawn,omitempty"` // whether that ended the last endorsement
 }
 
 type groupView struct {
@@ -109,7 +111,7 @@ func viewProtoResource(r *cairnv1.Resource) resourceView {
 func viewKey(origin string, k *cairnv1.Key) keyView {
 	v := keyView{
 		Fingerprint: k.GetFingerprint(), PublicKey: k.GetPublicKey(), Operator: k.GetOperator(), URL: k.GetUrl(),
-		Enrolled: entryID(origin, k.GetEnrolledIndex()),
+		Enrolled: entryID(origin, k.GetEnrolledIndex()), Endorser: k.GetEndorser(), Withdrawn: k.GetWithdrawn(),
 	}
 	if k.RevokedIndex != nil {
 		v.Revoked = entryID(origin, k.GetRevokedIndex())
@@ -216,11 +218,18 @@ func digestText[T ~string](p term.Printer, label string, list []T) {
 
 func (k *keyView) text(p term.Printer) {
 	field(p, "key", "%s", k.Fingerprint)
-	field(p, "", "enrolled at %s by %s (claimed)", k.Enrolled, k.Operator)
+	if k.Endorser != "" {
+		field(p, "", "endorsed at %s by key %s, as that of %s (claimed)", k.Enrolled, k.Endorser, k.Operator)
+	} else {
+		field(p, "", "enrolled at %s by %s (claimed)", k.Enrolled, k.Operator)
+	}
 	if k.URL != "" {
 		field(p, "", "see %s (claimed)", k.URL)
 	}
-	if k.Revoked != "" {
+	switch {
+	case k.Revoked != "" && k.Withdrawn:
+		field(p, "", "%s at %s", p.Paint(term.Bad, "endorsement withdrawn"), k.Revoked)
+	case k.Revoked != "":
 		field(p, "", "%s at %s", p.Paint(term.Bad, "revoked"), k.Revoked)
 	}
 }
