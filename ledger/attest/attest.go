@@ -50,17 +50,25 @@ type Attestation struct {
 	Enrolment  *Enrolment  // for leaf.KindEnrol
 	Revocation *Revocation // for leaf.KindRevoke
 
+	// Signatures are those by OpenPGP, in their order: the format in which a
+	// signature says when it was made.
+	Signatures []SignatureInfo
 	// Identity is set if the key is that of a certificate in the attestation. The
 	// signature verified with it, but nobody asked who issued the certificate:
 	// ledger/sigstore does.
 	Identity *CertificateIdentity
 
-	// Signatures are those by OpenPGP, in their order: the format in which a
-	// signature says when it was made.
-	Signatures []SignatureInfo
-
 	names []string // look-up names of the subjects
 }
+
+// BringsKeys reports whether the attestation has the keys that signed it, and so rests
+// on no enrolment: an entry of Rekor, and a bundle with a certificate.
+func (a *Attestation) BringsKeys() bool { return a.Leaf.BringsKeys() || a.Identity != nil }
+
+// Certified reports whether the key is that of a certificate in a bundle, which must be
+// asked for who issued it. An entry of Rekor may have a certificate too, but not the
+// time at which it counts.
+func (a *Attestation) Certified() bool { return a.Identity != nil && !a.Leaf.BringsKeys() }
 
 // Claim is what an attestation says, in the words of whoever signed it.
 type Claim struct {

@@ -19,7 +19,7 @@ var (
 	// debSource is the source package, with its version where the packages have
 	// another.
 	debSource = regexp.MustCompile(`^(\S+)(?: \((\S+)\))?$`)
-	debFile   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+.~_-]*$`)
+	debListed = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+.~_-]*$`)
 	// debDepends is an installed package: its architecture is given where it is
 	// not the build's own.
 	debDepends = regexp.MustCompile(`^([^:\s]+)(:(\S+))? \(= (\S+)\)$`)
@@ -158,7 +158,7 @@ func (b *buildinfo) checksums(field string, n int) (files map[string]sized, orde
 	files = make(map[string]sized)
 	for line := range strings.SplitSeq(b.field(field), "\n") {
 		part := strings.Fields(line)
-		if len(part) != 3 || !debFile.MatchString(part[2]) {
+		if len(part) != 3 || !debListed.MatchString(part[2]) {
 			return nil, nil, badDocument(FormatBuildinfo, "%s has %.200q, want <digest> <size> <file>", field, line)
 		}
 		size, err := strconv.ParseUint(part[1], 10, 63)

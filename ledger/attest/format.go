@@ -19,7 +19,6 @@ const (
 	FormatBuildcompare  = "buildcompare"   // of Reproducible Central
 	FormatLink          = "link"           // in-toto's, before DSSE: rebuilderd
 	FormatSigstore      = "sigstore"       // Sigstore bundle
-	FormatHashedRekord  = "hashedrekord"   // Rekor v2's entry, its own leaf
 )
 
 // format is one way in which attestations come.

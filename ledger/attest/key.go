@@ -86,6 +86,8 @@ func NewPublicKey(key crypto.PublicKey) (*PublicKey, error) {
 // in-toto derives from the key.
 func (k *PublicKey) KeyIDs() []string {
 	switch key := k.key.(type) {
+	case *pgpKey:
+		return key.keyIDs()
 	case ed25519.PublicKey:
 		return inTotoKeyIDs("ed25519", "ed25519", hex.EncodeToString(key))
 	case *prepared:
@@ -94,23 +96,8 @@ func (k *PublicKey) KeyIDs() []string {
 		// Implementations differ in the line's end behind the PEM.
 		return append(inTotoKeyIDs("ecdsa", "ecdsa-sha2-nistp256", k.PEM),
 			inTotoKeyIDs("ecdsa", "ecdsa-sha2-nistp256", strings.TrimSpace(k.PEM))...)
-	case *pgpKey:
-		return key.keyIDs()
 	}
 	return nil
-}
-
-// inTotoKeyIDs returns the SHA-256 of a key's canonical JSON, with the list of hash
-// algorithms that older versions put there (rebuilderd's library does), and without.
-func inTotoKeyIDs(kind, scheme, public string) []string {
-	// Canonical JSON leaves line ends in strings as they are.
-	rest := `"keytype":"` + kind + `","keyval":{"public":"` + public + `"},"scheme":"` + scheme + `"}`
-	var ids []string
-	for _, text := range []string{`{"keyid_hash_algorithms":["sha256","sha512"],` + rest, `{` + rest} {
-		sum := sha256.Sum256([]byte(text))
-		ids = append(ids, hex.EncodeToString(sum[:]))
-	}
-	return ids
 }
 
 // Digest is what the key is known by as a subject. That of an OpenPGP key is the
@@ -152,10 +139,23 @@ func (k *PublicKey) Merge(other *PublicKey) (*PublicKey, error) {
 	return newPGPPublicKey(union), nil
 }
 
+// inTotoKeyIDs returns the SHA-256 of a key's canonical JSON, with the list of hash
+// algorithms that older versions put there (rebuilderd's library does), and without.
+func inTotoKeyIDs(kind, scheme, public string) []string {
+	// Canonical JSON leaves line ends in strings as they are.
+	rest := `"keytype":"` + kind + `","keyval":{"public":"` + public + `"},"scheme":"` + scheme + `"}`
+	var ids []string
+	for _, text := range []string{`{"keyid_hash_algorithms":["sha256","sha512"],` + rest, `{` + rest} {
+		sum := sha256.Sum256([]byte(text))
+		ids = append(ids, hex.EncodeToString(sum[:]))
+	}
+	return ids
+}
+
 // Verify reports whether sig is the key's signature of msg: raw for Ed25519,
 // ASN.1 over SHA-256 for ECDSA P-256. Keys of certificates may be larger ECDSA keys,
-// over the SHA-2 of the curve's length, or RSA: PKCS #1 v1.5 over SHA-256. OpenPGP keys
-// verify nothing here: what they sign says when, and is read by OpenSigned.
+// over the SHA-2 of the curve's length, or RSA: PKCS #1 v1.5 over SHA-256. OpenPGP
+// keys verify nothing here: what they sign says when, and is read by OpenSigned.
 func (k *PublicKey) Verify(msg, sig []byte) bool {
 	switch key := k.key.(type) {
 	case ed25519.PublicKey:

@@ -92,7 +92,9 @@ func (g *gpg) generate(name, algorithm, usage, expiry string) string {
 	return fields[1]
 }
 
-func (g *gpg) export(fingerprint string) []byte { return g.run(nil, "--armor", "--export", fingerprint) }
+func (g *gpg) export(fingerprint string) []byte {
+	return g.run(nil, "--armor", "--export", fingerprint)
+}
 
 // key returns what is exported, as it is enrolled.
 func (g *gpg) key(fingerprint string) *attest.PublicKey {
@@ -114,7 +116,9 @@ func TestGPGContainers(t *testing.T) {
 	ring := attest.NewKeyring(g.key(alice), g.key(bob))
 	u := []string{"-u", alice}
 	both := []string{"-u", alice, "-u", bob}
-	sign := func(who []string, args ...string) []byte { return g.run(text, append(who[:len(who):len(who)], args...)...) }
+	sign := func(who []string, args ...string) []byte {
+		return g.run(text, append(who[:len(who):len(who)], args...)...)
+	}
 	detached := sign(u, "--armor", "--detach-sign")
 	tests := []struct {
 		name string

@@ -146,7 +146,7 @@ func (a *auditor) open(b *batch, i int) *attest.Attestation {
 
 // checkCertificate asks who issued the certificate that an attestation brings.
 func (a *auditor) checkCertificate(att *attest.Attestation, where string) {
-	if att.Identity == nil {
+	if !att.Certified() {
 		return
 	}
 	a.report.Counts.Certificates.Add(1)

@@ -162,7 +162,7 @@ func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result,
 // needs no enrolment, so that anybody could make one up.
 func (in *Intake) trusted(att *attest.Attestation) error {
 	switch {
-	case att.Identity == nil:
+	case !att.Certified():
 		return nil
 	case in.cfg.Certificate == nil:
 		return reason.Errorf(reason.CertificateUntrusted, "this ledger was given no trusted root, and takes no bundle with a certificate")

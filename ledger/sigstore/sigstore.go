@@ -85,9 +85,10 @@ func ParseRoot(text []byte) (*Root, error) {
 }
 
 // Check refuses an attestation with a certificate that the root does not vouch for,
-// with reason.CertificateUntrusted. Attestations without one pass.
+// with reason.CertificateUntrusted. Attestations that are no
+// bundle with a certificate pass.
 func (r *Root) Check(a *attest.Attestation) error {
-	if a.Identity == nil {
+	if !a.Certified() {
 		return nil
 	}
 	if err := r.check(a); err != nil {

@@ -258,6 +258,9 @@ func (v *entry) deriveLeaf() []byte {
 func (v *entry) attestation() {
 	const check = CheckAttestation
 	switch {
+	case v.in.Attestation == nil && v.leaf != nil && v.leaf.Rekor != "":
+		v.in.Attestation, v.attested = v.text, true
+		v.r.ok(check, "the entry is itself the attestation: %s", v.leaf.Envelope)
 	case v.in.Attestation == nil:
 		v.r.lacking(check, "the attestation is not given")
 	case v.leaf == nil:
@@ -302,14 +305,14 @@ func (v *entry) keys() {
 	case len(missing) == 0:
 		v.haveKeys = true
 		v.r.ok(check, "the public keys of the entry are known: %d of %d", len(v.publicKeys), len(v.leaf.Keys))
+	case v.attested && (v.leaf.BringsKeys() || v.bringsKeys()):
+		v.haveKeys = true
+		v.r.ok(check, "the attestation brings the key that signed it")
 	case v.leaf.Kind == leaf.KindEnrol && v.attested:
 		// attest.Open takes the key from the enrolment; that it is the leaf's
 		// follows from the leaf being derived again.
 		v.haveKeys = true
 		v.r.ok(check, "the enrolment brings the key that it enrols")
-	case v.attested && v.bringsKeys():
-		v.haveKeys = true
-		v.r.ok(check, "the attestation brings the key that it is signed with")
 	default:
 		v.r.lacking(check, "no public key is given for %s", strings.Join(missing, ", "))
 	}
@@ -347,7 +350,7 @@ func (v *entry) signatures() {
 // trusted asks who issued the certificate of an attestation that brings one.
 func (v *entry) trusted(a *attest.Attestation) {
 	const check, all = CheckSignatures, "every signature verifies, and the attestation yields the entry's leaf"
-	trusted := a.Identity != nil && v.in.Certificate != nil
+	trusted := a.Certified() && v.in.Certificate != nil
 	if trusted {
 		if err := v.in.Certificate(a); err != nil {
 			v.r.failed(check, "%v", err)
@@ -360,7 +363,7 @@ func (v *entry) trusted(a *attest.Attestation) {
 		v.r.Certificate = &Certificate{Names: id.Names, Issuer: id.Issuer, Trusted: trusted}
 	}
 	switch {
-	case a.Identity == nil:
+	case !a.Certified():
 		v.r.ok(check, all)
 	case trusted:
 		v.r.ok(check, all+", and the trusted root vouches for the certificate")
