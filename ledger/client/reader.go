@@ -8,8 +8,8 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cairnlog/cairn/ledger/bundle"
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/bundle"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
