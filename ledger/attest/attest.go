@@ -46,9 +46,10 @@ type Attestation struct {
 	// Text is the leaf's text, as it is logged.
 	Text []byte
 
-	Statement  *Statement  // if the payload is one
-	Enrolment  *Enrolment  // for leaf.KindEnrol
-	Revocation *Revocation // for leaf.KindRevoke
+	Statement   *Statement  // if the payload is one
+	Enrolment   *Enrolment  // for leaf.KindEnrol
+	Endorsement *Enrolment  // for leaf.KindEndorse: of a key by another
+	Revocation  *Revocation // for leaf.KindRevoke
 
 	// Signatures are those by OpenPGP, in their order: the format in which a
 	// signature says when it was made.
@@ -60,15 +61,6 @@ type Attestation struct {
 
 	names []string // look-up names of the subjects
 }
-
-// BringsKeys reports whether the attestation has the keys that signed it, and so rests
-// on no enrolment: an entry of Rekor, and a bundle with a certificate.
-func (a *Attestation) BringsKeys() bool { return a.Leaf.BringsKeys() || a.Identity != nil }
-
-// Certified reports whether the key is that of a certificate in a bundle, which must be
-// asked for who issued it. An entry of Rekor may have a certificate too, but not the
-// time at which it counts.
-func (a *Attestation) Certified() bool { return a.Identity != nil && !a.Leaf.BringsKeys() }
 
 // Claim is what an attestation says, in the words of whoever signed it.
 type Claim struct {

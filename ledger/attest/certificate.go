@@ -30,6 +30,11 @@ type CertificateIdentity struct {
 	Certificate []byte
 }
 
+// Certified reports whether a is worth something only if who issued the
+// certificate that it brings is trusted. A Rekor entry may bring one too, but says
+// no more than that it was logged.
+func (a *Attestation) Certified() bool { return a.Leaf.Format == leaf.FormatSigstoreCertificate }
+
 // Bounds of the RSA keys in certificates. Verification takes longer with the
 // modulus, which whoever submits chooses.
 const (

@@ -8,7 +8,6 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/bundle"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
@@ -193,7 +192,7 @@ func (r *reader) logged(ctx context.Context, e *cairnv1.Entry) (*Logged, []*cair
 	}
 	err = VerifyInclusion(leaf.Hash(att.Text), index, proof.GetInclusionProof(), r.checkpoint.Tree)
 	keys := resp.GetKeys()
-	if att.BringsKeys() {
+	if att.Leaf.BringsKeys() {
 		keys = nil // it does not rest on their enrolment
 	}
 	return &Logged{Attestation: att, Index: index, path: proof.GetInclusionProof()}, keys, err
@@ -293,11 +292,9 @@ func (r *reader) firstOf(ctx context.Context, k *cairnv1.Key) (int64, error) {
 	return 0, Misbehaved("key %s signed an entry, and the tree of size %d has no enrolment of it", k.GetFingerprint(), r.checkpoint.N)
 }
 
-// bringsKeys reports whether an entry may have its keys with it, and so precede their
-// enrolment. Of a Sigstore bundle the leaf does not say.
 func bringsKeys(e *cairnv1.Entry) bool {
 	l, err := leaf.Parse([]byte(e.GetLeaf()))
-	return err == nil && (l.BringsKeys() || l.Format == attest.FormatSigstore)
+	return err == nil && l.BringsKeys()
 }
 
 // at returns the entry at an index.

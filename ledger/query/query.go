@@ -89,7 +89,7 @@ func (s *Service) enrolled(ctx context.Context, att *attest.Attestation) ([]*sto
 		switch {
 		case err == nil:
 			keys = append(keys, key)
-		case !errors.Is(err, store.ErrNotFound) || !att.BringsKeys():
+		case !errors.Is(err, store.ErrNotFound) || !att.Leaf.BringsKeys():
 			return nil, err
 		}
 	}

@@ -45,6 +45,7 @@ const (
 	BuildEnded           Reason = "BUILD_ENDED"
 	LeaseLost            Reason = "LEASE_LOST"
 	TokenRefused         Reason = "TOKEN_REFUSED"
+	RekorAbsent          Reason = "REKOR_ABSENT"
 	MirrorOnly           Reason = "MIRROR_ONLY"
 	InternalError        Reason = "INTERNAL_ERROR"
 )
@@ -179,6 +180,9 @@ var table = []Row{
 	{TokenRefused, Unauthenticated, 401, ExitNo,
 		"The request carries no token, or one that the ledger does not know.",
 		"Give the file with a token that the ledger's operator made: `--token FILE`, or CAIRN_TOKEN."},
+	{RekorAbsent, Unimplemented, 501, ExitNotAsked,
+		"This ledger is no Rekor log.",
+		"Ask another ledger, or tell the operator to configure `rekor`."},
 	{MirrorOnly, Unimplemented, 501, ExitUsage,
 		"What was asked is a mirror of a ledger: it takes nothing, and has no builds.",
 		"Name the ledger itself, with --ledger URL."},

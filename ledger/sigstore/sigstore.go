@@ -85,8 +85,7 @@ func ParseRoot(text []byte) (*Root, error) {
 }
 
 // Check refuses an attestation with a certificate that the root does not vouch for,
-// with reason.CertificateUntrusted. Attestations that are no
-// bundle with a certificate pass.
+// with reason.CertificateUntrusted. Attestations without one pass.
 func (r *Root) Check(a *attest.Attestation) error {
 	if !a.Certified() {
 		return nil
