@@ -69,6 +69,8 @@ func TestScripts(t *testing.T) {
 			"same":       sameAnswers,
 			"json":       jsonMember,
 			"asks":       asks,
+			"pgp":        openPGP,
+			"rebuilderd": startRebuilderd,
 			"lease":      leaseBuild,
 			"append":     appendBuildLog,
 			"fail":       failBuild,
