@@ -61,6 +61,8 @@ type config struct {
 	LogLevel slog.Level `yaml:"logLevel"`
 	// Builds is the queue of builds; none if it is left out.
 	Builds *buildsConfig `yaml:"builds"`
+	// Rekor makes the ledger a Rekor log too; it is none if it is left out.
+	Rekor *rekorConfig `yaml:"rekor"`
 
 	// dev is set by -dev: keys and directories that are missing are made.
 	dev bool
@@ -178,7 +180,7 @@ func (c *config) check() error {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}
-	if err := c.Builds.check(); err != nil {
+	if err := errors.Join(c.Builds.check(), c.Rekor.check()); err != nil {
 		return err
 	}
 	inside, err := filepath.Rel(c.Log, c.State)

@@ -139,9 +139,13 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	if err := l.openBuilds(ctx, cfg, index, blobs, logger); err != nil {
 		return err
 	}
+	rekor, err := cfg.Rekor.alias(key)
+	if err != nil {
+		return usageError{err}
+	}
 	sc := server.Config{
 		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
-		VKey: l.vkey, Logger: logger, Now: time.Now,
+		Rekor: rekor, VKey: l.vkey, Logger: logger, Now: time.Now,
 	}
 	if l.builds != nil {
 		sc.Builds = l.builds

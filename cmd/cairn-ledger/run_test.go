@@ -117,10 +117,16 @@ grace: 1m
 logLevel: debug
 trustedRoot: DIR/trusted_root.json
 builds: {database: DIR/builds.db, tokens: DIR/tokens, reproduce: {from: ["https://alice.example"]}}
+rekor: {hostname: ledger.example}
 `, 0, ""},
 		{"builds without tokens", paths + "builds: {database: DIR/builds.db}\n", 2, "builds needs database and tokens"},
 		{"builds without a database", paths + "builds: {tokens: DIR/tokens}\n", 2, "builds needs database and tokens"},
 		{"an unknown key of builds", paths + "builds: {database: x, tokens: x, reproduce: {form: []}}\n", 2, "form"},
+		{"Rekor by an address", paths + "rekor: {hostname: '::1'}\n", 0, ""},
+		{"Rekor without a host name", paths + "rekor: {}\n", 2, "rekor.hostname"},
+		{"Rekor by a URL", paths + "rekor: {hostname: 'https://ledger.example'}\n", 2, "is not the host name of a URL"},
+		{"Rekor with a port", paths + "rekor: {hostname: 'ledger.example:8080'}\n", 2, "without a port"},
+		{"an unknown key of Rekor", paths + "rekor: {hostname: x, host: y}\n", 2, "host"},
 		{"an unknown key", paths + "bolbs: x\n", 2, "bolbs"},
 		{"an unknown key within", paths + "limits: {perkey: {perSecond: 1}}\n", 2, "perkey"},
 		{"a key twice", paths + "log: DIR/other\n", 2, "log"},

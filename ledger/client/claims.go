@@ -25,7 +25,7 @@ type Claims struct {
 type Logged struct {
 	*attest.Attestation
 	Index int64
-	// Operators are those that the signing keys' enrolments claim, sorted, each
+	// Operators are those that the signing keys' enrolments or endorsements claim, sorted, each
 	// once. Whom to believe is a policy's decision.
 	Operators []string
 
@@ -35,7 +35,7 @@ type Logged struct {
 // Claims returns every attestation that the ledger has for the query, which
 // names a digest or a package name. Each is opened here, and proven to be in the
 // tree of one checkpoint, which is held to pol as by VerifyCheckpoint; so are
-// the enrolments that say who operates a key. That the ledger left out none is
+// the enrolments and endorsements that say who operates a key. That the ledger left out none is
 // not proven.
 func (c *Client) Claims(ctx context.Context, query *cairnv1.ListAttestationsRequest, pol torchwood.Policy) (*Claims, error) {
 	return c.ClaimsBy(ctx, query, pol, nil)
@@ -78,7 +78,7 @@ func (c *Client) ClaimsBy(ctx context.Context, query *cairnv1.ListAttestationsRe
 		l := *held
 		for _, k := range l.Leaf.Keys {
 			if s := r.keys[k]; s != nil { // it is not of an entry that brings its key
-				l.Operators = append(l.Operators, s.enrolment.Enrolment.Operator)
+				l.Operators = append(l.Operators, s.operator())
 			}
 		}
 		slices.Sort(l.Operators)

@@ -49,8 +49,8 @@ type CollectProgress struct {
 
 // Collect returns all that the ledger has about an artifact and its ancestry:
 // the entries with it as a subject or output, then those about the materials of
-// claims to have built it, and so on, and the enrolments and revocations of all
-// keys that signed these. Sources and seeds have no ancestry. Every attestation
+// claims to have built it, and so on, and the enrolments, endorsements and revocations
+// of all keys that signed these. Sources and seeds have no ancestry. Every attestation
 // is opened here, and every entry proven to be in the tree of one checkpoint,
 // which is held to pol as by VerifyCheckpoint.
 //

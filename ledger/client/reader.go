@@ -39,13 +39,6 @@ type reader struct {
 	bytes   int
 }
 
-// signingKey is a key that signed an entry.
-type signingKey struct {
-	told      *cairnv1.Key // as the ledger tells, which proves nothing
-	signed    int64        // the first entry that was read of it
-	enrolment *Logged      // as the log proves
-}
-
 // reader returns a reader that is held to the latest checkpoint, and that to
 // pol as by VerifyCheckpoint.
 func (c *Client) reader(ctx context.Context, pol torchwood.Policy) (*reader, error) {
@@ -165,9 +158,9 @@ func (r *reader) add(l *Logged, keys []*cairnv1.Key) error {
 	for _, k := range keys {
 		fp := leaf.Fingerprint(k.GetFingerprint())
 		if r.keys[fp] == nil {
-			r.keys[fp] = &signingKey{told: k, signed: l.Index}
+			r.keys[fp] = &signingKey{told: k}
 		}
-		r.keys[fp].signed = min(r.keys[fp].signed, l.Index)
+		r.keys[fp].sign(l)
 	}
 	if r.progress != nil {
 		r.progress(len(r.entries), r.bytes)
@@ -196,105 +189,6 @@ func (r *reader) logged(ctx context.Context, e *cairnv1.Entry) (*Logged, []*cair
 		keys = nil // it does not rest on their enrolment
 	}
 	return &Logged{Attestation: att, Index: index, path: proof.GetInclusionProof()}, keys, err
-}
-
-// readKeys gets the enrolments of the keys that signed what was read, and their
-// revocations. The ledger's word is not enough: these are entries like any other.
-func (r *reader) readKeys(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(readers)
-	r.mu.Lock()
-	var wanted []*signingKey // the map grows meanwhile, by keys that are there already
-	for _, k := range r.keys {
-		if k.enrolment == nil {
-			wanted = append(wanted, k)
-		}
-	}
-	r.mu.Unlock()
-	for _, k := range wanted {
-		g.Go(func() error { return r.readKey(ctx, k) })
-	}
-	return g.Wait()
-}
-
-func (r *reader) readKey(ctx context.Context, k *signingKey) error {
-	enrolled := k.told.GetEnrolledIndex()
-	r.mu.Lock()
-	signed := k.signed
-	r.mu.Unlock()
-	if enrolled > signed || enrolled >= r.checkpoint.N {
-		// A key may be enrolled again, and the ledger tells of the last time. What
-		// was signed before rests on the first.
-		first, err := r.firstOf(ctx, k.told)
-		if err != nil {
-			return err
-		}
-		if enrolled >= r.checkpoint.N {
-			enrolled = first
-		} else if _, err := r.enrolment(ctx, k.told, first); err != nil {
-			return err
-		}
-	}
-	l, err := r.enrolment(ctx, k.told, enrolled)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	k.enrolment = l
-	r.mu.Unlock()
-	if k.told.RevokedIndex == nil || k.told.GetRevokedIndex() >= r.checkpoint.N {
-		return nil
-	}
-	if l, err = r.at(ctx, k.told.GetRevokedIndex()); err != nil {
-		return err
-	}
-	if fp := leaf.Fingerprint(k.told.GetFingerprint()); l.Revocation == nil || l.Revocation.Key != fp {
-		return Misbehaved("entry %d is not the revocation of key %s", l.Index, fp)
-	}
-	return nil
-}
-
-// enrolment returns the entry at an index, which must enrol a key.
-func (r *reader) enrolment(ctx context.Context, k *cairnv1.Key, index int64) (*Logged, error) {
-	l, err := r.at(ctx, index)
-	if err != nil {
-		return nil, err
-	}
-	if fp := leaf.Fingerprint(k.GetFingerprint()); l.Enrolment == nil || l.Enrolment.Key.Fingerprint != fp {
-		return nil, Misbehaved("entry %d is not the enrolment of key %s", index, fp)
-	}
-	return l, nil
-}
-
-// firstOf returns where a key is enrolled first: in the first entry that it
-// signed, but for those that bring the key themselves.
-func (r *reader) firstOf(ctx context.Context, k *cairnv1.Key) (int64, error) {
-	req := &cairnv1.ListAttestationsRequest{Key: k.GetFingerprint(), PageSize: 100}
-	for range maxPages {
-		resp, err := r.client.ListAttestations(ctx, req)
-		if err != nil {
-			return 0, err
-		}
-		list := resp.GetEntries()
-		for len(list) > 0 && bringsKeys(list[0]) {
-			list = list[1:]
-		}
-		if len(list) > 0 && list[0].GetIndex() < r.checkpoint.N {
-			if l, err := leaf.Parse([]byte(list[0].GetLeaf())); err == nil && l.Kind == leaf.KindEnrol {
-				return list[0].GetIndex(), nil
-			}
-		}
-		if len(list) > 0 || resp.GetNextPageToken() == "" {
-			break
-		}
-		req.PageToken = resp.GetNextPageToken()
-	}
-	return 0, Misbehaved("key %s signed an entry, and the tree of size %d has no enrolment of it", k.GetFingerprint(), r.checkpoint.N)
-}
-
-func bringsKeys(e *cairnv1.Entry) bool {
-	l, err := leaf.Parse([]byte(e.GetLeaf()))
-	return err == nil && l.BringsKeys()
 }
 
 // at returns the entry at an index.

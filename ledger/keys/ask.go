@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -99,6 +100,41 @@ func (h *History) HintedAt(keyID string, among []leaf.Fingerprint, index uint64)
 		}
 	}
 	return list
+}
+
+// Grounds returns the entries that show that a key might sign the entry at an
+// index, and which later ones end what they show; none if it might not. events is
+// all that the log's leaves say about the key, in their order; that who endorsed
+// it might do so is for others to check.
+func Grounds(events []*Event, index uint64) []uint64 {
+	s, endorser := on(nil), &state{enrolled: true}
+	enrolled := uint64(math.MaxUint64) // none
+	later := 0
+	for ; later < len(events) && events[later].Index < index; later++ {
+		e, by := events[later], endorser
+		if e.By == e.Key {
+			by = s
+		}
+		if s.take(e, by) == nil && s.enrolled {
+			enrolled = min(enrolled, e.Index)
+		}
+	}
+	if !s.usable() {
+		return nil
+	}
+	first, endorsedBy := enrolled, leaf.Fingerprint("")
+	for by, at := range s.by {
+		if at != 0 && at-1 < first {
+			first, endorsedBy = at-1, by
+		}
+	}
+	grounds := []uint64{first}
+	for _, e := range events[later:] {
+		if e.Kind == leaf.KindRevoke && (e.By == e.Key || e.By == endorsedBy) {
+			return append(grounds, e.Index)
+		}
+	}
+	return grounds
 }
 
 // Admission is a history, and the entries that were admitted to the log and are

@@ -83,13 +83,16 @@ func protoResource(r *attest.Resource) *cairnv1.Resource {
 	return p
 }
 
-func protoKey(k *store.Key) *cairnv1.Key {
+// ProtoKey returns a key as an answer has it.
+func ProtoKey(k *store.Key) *cairnv1.Key {
 	p := &cairnv1.Key{
 		Fingerprint:   string(k.Fingerprint),
 		PublicKey:     k.PEM,
 		Operator:      k.Operator,
 		Url:           k.URL,
 		EnrolledIndex: int64(k.Enrolled),
+		Endorser:      string(k.Endorser),
+		Withdrawn:     k.Withdrawn,
 	}
 	if k.Revoked != nil {
 		i := int64(*k.Revoked)

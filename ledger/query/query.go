@@ -75,7 +75,7 @@ func (s *Service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestatio
 		return nil, err
 	}
 	for _, k := range keys {
-		resp.Keys = append(resp.Keys, protoKey(k))
+		resp.Keys = append(resp.Keys, ProtoKey(k))
 	}
 	return resp, nil
 }
@@ -143,7 +143,7 @@ func (s *Service) GetKey(ctx context.Context, req *cairnv1.GetKeyRequest) (*cair
 	if err != nil {
 		return nil, err
 	}
-	return &cairnv1.GetKeyResponse{Key: protoKey(key), Checkpoint: string(latest.Signed)}, nil
+	return &cairnv1.GetKeyResponse{Key: ProtoKey(key), Checkpoint: string(latest.Signed)}, nil
 }
 
 // GetCheckpoint implements cairnv1.LedgerServiceServer.

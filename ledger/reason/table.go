@@ -45,6 +45,7 @@ const (
 	BuildEnded           Reason = "BUILD_ENDED"
 	LeaseLost            Reason = "LEASE_LOST"
 	TokenRefused         Reason = "TOKEN_REFUSED"
+	RekorAbsent          Reason = "REKOR_ABSENT"
 	MirrorOnly           Reason = "MIRROR_ONLY"
 	InternalError        Reason = "INTERNAL_ERROR"
 )
@@ -96,8 +97,8 @@ var table = []Row{
 		"What was signed with OpenPGP is not as its format has it, or contradicts itself.",
 		"Compare it with the page of its format in docs/formats; what a program wrote is signed as it is."},
 	{EnrolmentInvalid, InvalidArgument, 400, ExitUsage,
-		"The enrolment's payload is not as specified, or not signed by the key in it alone.",
-		"Enrol with `cairn enrol --key KEY --operator URI`."},
+		"The enrolment's payload is not as specified, or not signed by the key in it alone; or an endorsement's, or not by one other key.",
+		"Enrol with `cairn enrol --key KEY --operator URI`, endorse with `cairn endorse --key KEY --operator URI PUBLIC-KEY`."},
 	{RevocationInvalid, InvalidArgument, 400, ExitUsage,
 		"The revocation's payload is not as specified.",
 		"Compare it with docs/formats.md."},
@@ -118,16 +119,16 @@ var table = []Row{
 		"Sign with a valid key; if its owner has extended the key, enrol it as it is now."},
 	{KeyNotEnrolled, FailedPrecondition, 400, ExitNo,
 		"No enrolled key made this signature.",
-		"Enrol the key first: `cairn enrol --key KEY --operator URI`, then submit again."},
+		"Enrol the key first: `cairn enrol --key KEY --operator URI`, then submit again. A key that cannot enrol itself is endorsed by one that did."},
 	{KeyRevoked, FailedPrecondition, 400, ExitNo,
-		"The key was revoked in this log; what it signed before stays valid at its time.",
-		"Sign with another enrolled key."},
+		"The key was revoked in this log, or its last endorsement withdrawn; what it signed before stays valid at its time.",
+		"Sign with another enrolled key. A key whose endorsement was withdrawn may enrol itself, or be endorsed again."},
 	{CertificateUntrusted, FailedPrecondition, 400, ExitNo,
 		"No trusted root of the ledger vouches for the certificate in the Sigstore bundle.",
 		"Ask the ledger's operator for which Sigstore instances it has a trusted root, or sign with an enrolled key."},
 	{RevokerNotAuthorised, PermissionDenied, 403, ExitNo,
 		"The revocation is signed by a key that may not revoke the one named.",
-		"Sign it with the key itself."},
+		"Sign it with the key itself or, while that has not enrolled itself, with a key whose endorsement of it stands."},
 	{RateLimited, ResourceExhausted, 429, ExitNotAsked,
 		"This key or address submits faster than the ledger's rules allow.",
 		"Wait as long as Retry-After says, then try again."},
@@ -179,6 +180,9 @@ var table = []Row{
 	{TokenRefused, Unauthenticated, 401, ExitNo,
 		"The request carries no token, or one that the ledger does not know.",
 		"Give the file with a token that the ledger's operator made: `--token FILE`, or CAIRN_TOKEN."},
+	{RekorAbsent, Unimplemented, 501, ExitNotAsked,
+		"This ledger is no Rekor log.",
+		"Ask another ledger, or tell the operator to configure `rekor`."},
 	{MirrorOnly, Unimplemented, 501, ExitUsage,
 		"What was asked is a mirror of a ledger: it takes nothing, and has no builds.",
 		"Name the ledger itself, with --ledger URL."},

@@ -40,6 +40,7 @@ type Evidence struct {
 	bySubject map[leaf.Digest][]int // of claims
 	byOutput  map[leaf.Digest][]int
 	enrolled  map[leaf.Fingerprint]enrolment
+	same      map[leaf.Fingerprint][]leaf.Fingerprint // keys of one key material, sorted
 }
 
 // enrolment is the entry that brought a key into the log.
@@ -123,6 +124,7 @@ func Open(b *bundle.Bundle, pol *policy.Policy, at time.Time) (*Evidence, error)
 	if err := ev.takeKeys(entries); err != nil {
 		return nil, err
 	}
+	ev.takeMaterial(entries)
 	ev.takeClaims(entries)
 	return ev, nil
 }

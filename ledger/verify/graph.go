@@ -189,7 +189,12 @@ func (g *graph) hear(i int) *heard {
 	var h *heard
 	c := &g.ev.claims[i]
 	for _, k := range c.Keys {
-		if v, ok := g.by.voter(k); ok {
+		v, ok := g.by.voter(k)
+		if same := g.sameAs(k); ok && same != k {
+			k = same
+			v, ok = g.by.voter(k)
+		}
+		if ok && (h == nil || !slices.Contains(h.keys, k)) {
 			if h == nil {
 				h = &heard{Claim: c}
 			}

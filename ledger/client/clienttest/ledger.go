@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/cairnlog/cairn/ledger/attest"
-	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -42,8 +42,7 @@ type Ledger struct {
 	mu      sync.Mutex // guards what follows
 	entries []entry
 	hashes  []tlog.Hash // by tlog.StoredHashIndex
-	keys    map[leaf.Fingerprint]*cairnv1.Key
-	ring    []*attest.PublicKey
+	keys    *keys.Admission
 }
 
 type entry struct {
@@ -61,7 +60,7 @@ func New(origin string) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the log's key: %w", err)
 	}
-	return &Ledger{origin: origin, vkey: vkey, signer: signer, keys: make(map[leaf.Fingerprint]*cairnv1.Key)}, nil
+	return &Ledger{origin: origin, vkey: vkey, signer: signer, keys: keys.NewAdmission(new(keys.History))}, nil
 }
 
 // VKey returns the log's public key as a policy's log line has it.
@@ -157,7 +156,7 @@ func (l *Ledger) Add(raw []byte) (index int64, created bool, err error) {
 }
 
 func (l *Ledger) add(raw []byte) (index int64, created bool, err error) {
-	a, err := attest.Open(raw, attest.NewKeyring(l.ring...))
+	a, err := attest.Open(raw, l.keys)
 	if err != nil {
 		return 0, false, err
 	}
@@ -167,6 +166,9 @@ func (l *Ledger) add(raw []byte) (index int64, created bool, err error) {
 			return int64(i), false, nil
 		}
 	}
+	if _, err := l.keys.Admit(a); err != nil {
+		return 0, false, err
+	}
 	index = int64(len(l.entries))
 	hashes, err := tlog.StoredHashes(index, a.Text, l)
 	if err != nil {
@@ -174,16 +176,11 @@ func (l *Ledger) add(raw []byte) (index int64, created bool, err error) {
 	}
 	l.hashes = append(l.hashes, hashes...)
 	l.entries = append(l.entries, entry{a, id})
-	switch {
-	case a.Enrolment != nil:
-		k := a.Enrolment.Key
-		l.ring = append(l.ring, k)
-		l.keys[k.Fingerprint] = &cairnv1.Key{
-			Fingerprint: string(k.Fingerprint), PublicKey: k.PEM,
-			Operator: a.Enrolment.Operator, Url: a.Enrolment.URL, EnrolledIndex: index,
+	if e := keys.EventOf(a, uint64(index)); e != nil {
+		if _, err := l.keys.Apply(e); err != nil {
+			return 0, false, err
 		}
-	case a.Revocation != nil:
-		l.keys[a.Revocation.Key].RevokedIndex = &index
+		l.keys.Settle(id)
 	}
 	return index, true, nil
 }

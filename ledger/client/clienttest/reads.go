@@ -13,6 +13,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/query"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -38,8 +39,8 @@ func (l *Ledger) attestation(r *http.Request) (proto.Message, error) {
 func (l *Ledger) enrolled(lf *leaf.Leaf) []*cairnv1.Key {
 	var keys []*cairnv1.Key
 	for _, fp := range lf.Keys {
-		if k := l.keys[fp]; k != nil {
-			keys = append(keys, k)
+		if k, ok := l.keys.Key(fp); ok {
+			keys = append(keys, query.ProtoKey(k))
 		}
 	}
 	return keys
@@ -148,12 +149,12 @@ func (l *Ledger) artifact(r *http.Request) (proto.Message, error) {
 
 func (l *Ledger) key(r *http.Request) (proto.Message, error) {
 	fp := leaf.Fingerprint(r.PathValue("fingerprint"))
-	k, ok := l.keys[fp]
+	k, ok := l.keys.Key(fp)
 	if !ok {
 		return nil, reason.Errorf(reason.KeyNotFound, "key %s is not enrolled", fp)
 	}
 	signed, err := l.latest()
-	return &cairnv1.GetKeyResponse{Key: k, Checkpoint: signed}, err
+	return &cairnv1.GetKeyResponse{Key: query.ProtoKey(k), Checkpoint: signed}, err
 }
 
 func (l *Ledger) checkpoint(*http.Request) (proto.Message, error) {

@@ -312,20 +312,29 @@ func (x *Entry) GetEnvelope() string {
 // Key is a public key that was enrolled in the log.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "sha256:<hex>" of the key's SPKI DER.
+	// "sha256:<hex>" of the key's SPKI DER, or "openpgp:<hex>".
 	Fingerprint string `protobuf:"bytes,1,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	// The key in PEM (PKIX).
+	// The key in PEM (PKIX), or the ASCII armor of an OpenPGP key with all that the
+	// log knows of it.
 	PublicKey string `protobuf:"bytes,2,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
-	// URI of the operator, as the enrolment claims it. The policy of whoever
-	// verifies decides whether to believe it.
+	// URI of the operator, as the entry at enrolled_index claims it. The policy of
+	// whoever verifies decides whether to believe it.
 	Operator string `protobuf:"bytes,3,opt,name=operator,proto3" json:"operator,omitempty"`
-	// URI that the enrolment gives for people to look at.
+	// URI that that entry gives for people to look at.
 	Url string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
-	// Index of the enrolment.
+	// Index of the key's latest enrolment. Without one, of the oldest endorsement
+	// of it that stands, or if none does, of the last that stood.
 	EnrolledIndex int64 `protobuf:"varint,5,opt,name=enrolled_index,json=enrolledIndex,proto3" json:"enrolled_index,omitempty"`
-	// Index of the revocation, absent if the key is not revoked. Entries before
-	// it stay valid at their time.
-	RevokedIndex  *int64 `protobuf:"varint,6,opt,name=revoked_index,json=revokedIndex,proto3,oneof" json:"revoked_index,omitempty"`
+	// Index of the entry since which the key may not sign, absent if it may. Entries
+	// before it stay valid at their time.
+	RevokedIndex *int64 `protobuf:"varint,6,opt,name=revoked_index,json=revokedIndex,proto3,oneof" json:"revoked_index,omitempty"`
+	// Fingerprint of the key that signed the entry at enrolled_index, if the key did
+	// not enrol itself.
+	Endorser string `protobuf:"bytes,7,opt,name=endorser,proto3" json:"endorser,omitempty"`
+	// Whether the entry at revoked_index withdrew the last endorsement of the key,
+	// so that it may be endorsed again or enrol itself. A key that was revoked by
+	// itself never signs again.
+	Withdrawn     bool `protobuf:"varint,8,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +411,20 @@ func (x *Key) GetRevokedIndex() int64 {
 	return 0
 }
 
+func (x *Key) GetEndorser() string {
+	if x != nil {
+		return x.Endorser
+	}
+	return ""
+}
+
+func (x *Key) GetWithdrawn() bool {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return false
+}
+
 var File_cairn_v1_attestation_proto protoreflect.FileDescriptor
 
 const file_cairn_v1_attestation_proto_rawDesc = "" +
@@ -430,7 +453,7 @@ const file_cairn_v1_attestation_proto_rawDesc = "" +
 	"\x05Entry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x12\n" +
 	"\x04leaf\x18\x02 \x01(\tR\x04leaf\x12\x1a\n" +
-	"\benvelope\x18\x03 \x01(\tR\benvelope\"\xd7\x01\n" +
+	"\benvelope\x18\x03 \x01(\tR\benvelope\"\x91\x02\n" +
 	"\x03Key\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12\x1d\n" +
 	"\n" +
@@ -438,7 +461,9 @@ const file_cairn_v1_attestation_proto_rawDesc = "" +
 	"\boperator\x18\x03 \x01(\tR\boperator\x12\x10\n" +
 	"\x03url\x18\x04 \x01(\tR\x03url\x12%\n" +
 	"\x0eenrolled_index\x18\x05 \x01(\x03R\renrolledIndex\x12(\n" +
-	"\rrevoked_index\x18\x06 \x01(\x03H\x00R\frevokedIndex\x88\x01\x01B\x10\n" +
+	"\rrevoked_index\x18\x06 \x01(\x03H\x00R\frevokedIndex\x88\x01\x01\x12\x1a\n" +
+	"\bendorser\x18\a \x01(\tR\bendorser\x12\x1c\n" +
+	"\twithdrawn\x18\b \x01(\bR\twithdrawnB\x10\n" +
 	"\x0e_revoked_indexB2Z0github.com/cairnlog/cairn/proto/cairn/v1;cairnv1b\x06proto3"
 
 var (

@@ -76,7 +76,7 @@ the ledger to what it answers.`,
 	a.AnswerFlags(root)
 	f.DurationVar(&a.timeout, "timeout", client.DefaultTimeout, "wait at most `DURATION` for each answer of the ledger")
 	root.AddCommand(
-		a.newKeygen(), a.newEnrol(), a.newRevoke(), a.newAttest(), a.newSubmit(),
+		a.newKeygen(), a.newEnrol(), a.newEndorse(), a.newRevoke(), a.newAttest(), a.newSubmit(),
 		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newTrace(), a.newBundle(), a.newStatus(),
 		a.newAudit(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newImport(), a.newStagex(), a.newExport(), a.NewVersion(),
 		cmdline.NewExitCodesTopic(), newIdentifiersTopic(),

@@ -22,6 +22,13 @@ type claimView struct {
 	Materials     []resourceView  `json:"materials,omitempty"`
 	BuilderID     string          `json:"builderId,omitempty"`
 	Operator      string          `json:"operator,omitempty"` // as the attestation claims it
+	// Certificate is what the certificate of the key says; nobody verified it here.
+	Certificate *certificateView `json:"certificate,omitempty"`
+}
+
+type certificateView struct {
+	Names  []string `json:"names"`
+	Issuer string   `json:"issuer,omitempty"` // of the identity, such as an OIDC provider
 }
 
 type resourceView struct {
@@ -36,8 +43,10 @@ type keyView struct {
 	PublicKey   string `json:"publicKey"`
 	Operator    string `json:"operator"` // as the enrolment claims it
 	URL         string `json:"url,omitempty"`
-	Enrolled    string `json:"enrolled"`          // id of the entry
-	Revoked     string `json:"revoked,omitempty"` // id of the entry
+	Enrolled    string `json:"enrolled"`            // id of the entry
+	Endorser    string `json:"endorser,omitempty"`  // key that signed that entry, if it did not itself
+	Revoked     string `json:"revoked,omitempty"`   // id of the entry
+	Withdrawn   bool   `json:"withdrawn,omitempty"` // whether that ended the last endorsement
 }
 
 type groupView struct {
@@ -71,11 +80,15 @@ func (o *online) viewCheckpoint(signed string, c torchwood.Checkpoint) checkpoin
 
 func viewClaim(att *attest.Attestation) *claimView {
 	c := &att.Claim
-	return &claimView{
+	v := &claimView{
 		PredicateType: c.PredicateType, Result: stated(c.Result), Obtained: c.Obtained,
 		Subjects: viewResources(c.Subjects), Outputs: viewResources(c.Outputs), Materials: viewResources(c.Materials),
 		BuilderID: c.BuilderID, Operator: c.Operator,
 	}
+	if id := att.Identity; id != nil {
+		v.Certificate = &certificateView{append([]string{}, id.Names...), id.Issuer}
+	}
+	return v
 }
 
 func viewResources(rs []attest.Resource) []resourceView {
@@ -98,7 +111,7 @@ func viewProtoResource(r *cairnv1.Resource) resourceView {
 func viewKey(origin string, k *cairnv1.Key) keyView {
 	v := keyView{
 		Fingerprint: k.GetFingerprint(), PublicKey: k.GetPublicKey(), Operator: k.GetOperator(), URL: k.GetUrl(),
-		Enrolled: entryID(origin, k.GetEnrolledIndex()),
+		Enrolled: entryID(origin, k.GetEnrolledIndex()), Endorser: k.GetEndorser(), Withdrawn: k.GetWithdrawn(),
 	}
 	if k.RevokedIndex != nil {
 		v.Revoked = entryID(origin, k.GetRevokedIndex())
@@ -160,6 +173,9 @@ func (v *showAnswer) entryText(p term.Printer) {
 		if c.Operator != "" {
 			field(p, "operator", "%s (claimed)", c.Operator)
 		}
+		if c.Certificate != nil {
+			field(p, "signer", "%s by a certificate (not verified)", join(c.Certificate.Names))
+		}
 		if c.PredicateType != "" {
 			field(p, "predicate", "%s", c.PredicateType)
 		}
@@ -202,11 +218,18 @@ func digestText[T ~string](p term.Printer, label string, list []T) {
 
 func (k *keyView) text(p term.Printer) {
 	field(p, "key", "%s", k.Fingerprint)
-	field(p, "", "enrolled at %s by %s (claimed)", k.Enrolled, k.Operator)
+	if k.Endorser != "" {
+		field(p, "", "endorsed at %s by key %s, as that of %s (claimed)", k.Enrolled, k.Endorser, k.Operator)
+	} else {
+		field(p, "", "enrolled at %s by %s (claimed)", k.Enrolled, k.Operator)
+	}
 	if k.URL != "" {
 		field(p, "", "see %s (claimed)", k.URL)
 	}
-	if k.Revoked != "" {
+	switch {
+	case k.Revoked != "" && k.Withdrawn:
+		field(p, "", "%s at %s", p.Paint(term.Bad, "endorsement withdrawn"), k.Revoked)
+	case k.Revoked != "":
 		field(p, "", "%s at %s", p.Paint(term.Bad, "revoked"), k.Revoked)
 	}
 }
