@@ -96,6 +96,8 @@ type Options struct {
 	State string
 	// NoSignatures leaves the attestations out, enrolments excepted.
 	NoSignatures bool
+	// Anchors are checkpoints of the log that were kept elsewhere.
+	Anchors []Anchor
 	// Progress is told how far the audit is, after every few entries, if it is
 	// set; from one goroutine.
 	Progress func(Progress)
@@ -190,6 +192,7 @@ func (a *auditor) run(ctx context.Context) (err error) {
 		do    func(context.Context) error
 	}{
 		{"earlier checkpoints", a.checkLate},
+		{"anchors", a.checkAnchors},
 		{"repeated entries", a.checkRepeats},
 		{"the query index", a.checkRows},
 		{"the database of attestations", a.checkBlobs},
