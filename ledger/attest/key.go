@@ -69,6 +69,13 @@ func NewPublicKey(key crypto.PublicKey) (*PublicKey, error) {
 // in-toto derives from the key.
 func (k *PublicKey) KeyIDs() []string { return nil }
 
+// SignsDigests reports whether the key's signatures can be verified by a digest
+// of what was signed alone, as those of ECDSA can.
+func (k *PublicKey) SignsDigests() bool {
+	_, ok := k.key.(*ecdsa.PublicKey)
+	return ok
+}
+
 // Verify reports whether sig is the key's signature of msg: raw for Ed25519,
 // ASN.1 over SHA-256 for ECDSA.
 func (k *PublicKey) Verify(msg, sig []byte) bool {

@@ -28,6 +28,8 @@ const (
 	LedgerBehind      reason.Reason = "LEDGER_BEHIND"
 	BundleInvalid     reason.Reason = "BUNDLE_INVALID"
 	EvidenceLacking   reason.Reason = "EVIDENCE_LACKING"
+	RekorUnanswered   reason.Reason = "REKOR_UNANSWERED"
+	RekorUnproven     reason.Reason = "REKOR_UNPROVEN"
 
 	// Of cairn-builder alone.
 	TreeInvalid       reason.Reason = "TREE_INVALID"
@@ -74,6 +76,12 @@ func LocalReasons() []reason.Row {
 		{Reason: EvidenceLacking, Exit: reason.ExitUnproven,
 			Meaning: "Nothing is wrong with the evidence, but it is not enough to be believed: its checkpoint lacks cosignatures, or they are too old, or its log is not the policy's.",
 			Advice:  "See what the message says is lacking; collect the evidence again if it is old, or judge it with --at TIME."},
+		{Reason: RekorUnanswered, Exit: reason.ExitNotAsked,
+			Meaning: "The Rekor log did not answer, or refused what was asked of it.",
+			Advice:  "Check --rekor and what the log says, then try again: a retry is safe."},
+		{Reason: RekorUnproven, Exit: reason.ExitMisbehave,
+			Meaning: "What the Rekor log answered is not proven by its pinned key, or is not what was asked for.",
+			Advice:  "Check that --rekor-key is the key of that log, and of the entry's shard; if it is, tell the log's operator."},
 		{Reason: TreeInvalid, Exit: reason.ExitUsage,
 			Meaning: "The package tree is not one, or a file of it says something that is not understood.",
 			Advice:  "Name a tree with --tree DIR, and mend the file and line that the message names."},

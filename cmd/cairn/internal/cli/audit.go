@@ -21,6 +21,8 @@ import (
 type auditFlags struct {
 	state        string
 	noSignatures bool
+	anchors      []string
+	rekorKey     string
 }
 
 func (a *app) newAudit() *cobra.Command {
@@ -40,11 +42,16 @@ of a log on a web server.
 
 With --state, what a clean audit checked is not checked again by the next one.
 
+With --anchor, checkpoints that cairn anchor put into a Rekor log are compared
+with the log, too: that shows a log that was rolled back or rewritten, even if it
+is flawless by itself. Their proofs are verified offline, with the Rekor log's key.
+
 The exit code is that of the gravest finding: 5 for a fork, 10 for corrupt, 11
 for policy, 12 for attestation, 3 for incomplete. docs/audit.md says what each
 finding means and what to do.`,
 		Example: `  cairn audit /var/lib/cairn --policy trusted.policy
   cairn audit mirror/ --policy trusted.policy --state mirror.audit -o json
+  cairn audit mirror/ --policy trusted.policy --anchor anchors/ --rekor-key rekor.pub
   cairn audit https://ledger.example --policy trusted.policy --no-signatures`,
 		Args: cmdline.Takes(1, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error { return a.audit(ctx, &f, args[0]) }),
@@ -53,6 +60,8 @@ finding means and what to do.`,
 	fl.SortFlags = false
 	fl.StringVar(&f.state, "state", "", "go on from the audit that `FILE` keeps, and keep this one; FILE.identities belongs to it")
 	fl.BoolVar(&f.noSignatures, "no-signatures", false, "leave the attestations out, enrolments excepted")
+	fl.StringArrayVar(&f.anchors, "anchor", nil, "compare the log with the anchor in `FILE`, or with all *.anchor of that directory; repeatable")
+	fl.StringVar(&f.rekorKey, "rekor-key", "", "the public key of the Rekor log that the anchors are in, pinned, in the PEM `FILE`")
 	return cmd
 }
 
@@ -64,6 +73,10 @@ func (a *app) audit(ctx context.Context, f *auditFlags, place string) error {
 	if err != nil {
 		return err
 	}
+	anchors, err := readAnchors(f.anchors, f.rekorKey)
+	if err != nil {
+		return err
+	}
 	c, err := a.openCopy(ctx, place)
 	if err != nil {
 		return err
@@ -71,7 +84,7 @@ func (a *app) audit(ctx context.Context, f *auditFlags, place string) error {
 	defer func() { _ = c.Close() }() // it was only read
 	shown := a.newAuditProgress()
 	report, err := audit.Run(ctx, c, audit.Options{
-		Policy: p, State: f.state, NoSignatures: f.noSignatures, Progress: shown.tell,
+		Policy: p, State: f.state, NoSignatures: f.noSignatures, Anchors: anchors, Progress: shown.tell,
 	})
 	shown.end()
 	switch {
@@ -116,6 +129,9 @@ func auditText(p term.Printer, r *audit.Report) {
 		n.Entries.Load(), n.Tiles.Load(), n.Checkpoints.Load(), n.Cosignatures.Load(), n.Keys.Load())
 	p.Printf("          %d attestations, %d rows of the query index, %d files, in %.1f s\n",
 		n.Attestations.Load(), n.IndexRows.Load(), n.Files.Load(), r.Seconds)
+	if anchors := n.Anchors.Load(); anchors > 0 {
+		p.Printf("          %d anchored checkpoints\n", anchors)
+	}
 	if skipped := auditSkipped(r); skipped != "" {
 		p.Printf("not       %s\n", skipped)
 	}
