@@ -31,6 +31,10 @@ const (
 	RekorUnanswered   reason.Reason = "REKOR_UNANSWERED"
 	RekorUnproven     reason.Reason = "REKOR_UNPROVEN"
 
+	// Of imports alone: an item of a source is refused.
+	SourceIncomplete   reason.Reason = "SOURCE_INCOMPLETE"
+	SignatureMisplaced reason.Reason = "SIGNATURE_MISPLACED"
+
 	// Of cairn-builder alone.
 	TreeInvalid       reason.Reason = "TREE_INVALID"
 	SourceMissing     reason.Reason = "SOURCE_MISSING"
@@ -82,6 +86,12 @@ func LocalReasons() []reason.Row {
 		{Reason: RekorUnproven, Exit: reason.ExitMisbehave,
 			Meaning: "What the Rekor log answered is not proven by its pinned key, or is not what was asked for.",
 			Advice:  "Check that --rekor-key is the key of that log, and of the entry's shard; if it is, tell the log's operator."},
+		{Reason: SourceIncomplete, Exit: reason.ExitNo,
+			Meaning: "A source that is imported names something that it does not give, or does not say enough of it to log anything.",
+			Advice:  "See what the report says is lacking; the import may be run again once it is there."},
+		{Reason: SignatureMisplaced, Exit: reason.ExitNo,
+			Meaning: "A signature is over something else than the name of its file says.",
+			Advice:  "Tell whoever keeps the signatures; if it is meant to be logged all the same, submit the file itself."},
 		{Reason: TreeInvalid, Exit: reason.ExitUsage,
 			Meaning: "The package tree is not one, or a file of it says something that is not understood.",
 			Advice:  "Name a tree with --tree DIR, and mend the file and line that the message names."},
