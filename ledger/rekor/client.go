@@ -140,14 +140,32 @@ type Found struct {
 	Payload []byte
 }
 
+// IsID reports whether Get takes s for the name of an entry.
+func IsID(s string) bool {
+	index, uuid := parseID(s)
+	return index >= 0 || uuid != ""
+}
+
+// parseID reads an index or a UUID. The index is negative if it is neither.
+func parseID(id string) (index int64, uuid string) {
+	if _, err := hex.DecodeString(id); err == nil && (len(id) == 64 || len(id) == 80) {
+		return -1, strings.ToLower(id)
+	}
+	index, err := strconv.ParseInt(id, 10, 64)
+	if err != nil || strconv.FormatInt(index, 10) != id {
+		return -1, ""
+	}
+	return index, ""
+}
+
 // Get returns the entry that an index or a UUID names: the entry's own of 64 hex
 // digits, or with that of its shard of 80.
 func (c *Client) Get(ctx context.Context, id string) (*Found, error) {
-	index, err := strconv.ParseInt(id, 10, 64)
-	switch _, hexErr := hex.DecodeString(id); {
-	case (len(id) == 64 || len(id) == 80) && hexErr == nil:
-		return c.byUUID(ctx, strings.ToLower(id))
-	case err != nil || index < 0 || strconv.FormatInt(index, 10) != id:
+	index, uuid := parseID(id)
+	switch {
+	case uuid != "":
+		return c.byUUID(ctx, uuid)
+	case index < 0:
 		return nil, fmt.Errorf("%.100q is neither an index nor a UUID of 64 or 80 hex digits", id)
 	}
 	params := entries.NewGetLogEntryByIndexParamsWithContext(ctx)

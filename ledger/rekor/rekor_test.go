@@ -301,12 +301,12 @@ func TestStatement(t *testing.T) {
 	if att.Leaf.Claim != leaf.ClaimOther || !cmp.Equal(att.Leaf.Subjects, sorted(want)) {
 		t.Errorf("claim %s about %v, want other about %v", att.Leaf.Claim, att.Leaf.Subjects, want)
 	}
-	again, key, err := rekor.FromStatement(att.Statement)
+	again, err := rekor.FromStatement(att.Statement)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(again, e); d != "" || key.ID != l.Key.ID {
-		t.Errorf("from the statement, by key %s:\n%s", key.ID, d)
+	if d := cmp.Diff(again.Entry, e); d != "" || again.Key.ID != l.Key.ID || again.Log != l.URL {
+		t.Errorf("from the statement, of %s by key %s:\n%s", again.Log, again.Key.ID, d)
 	}
 }
 

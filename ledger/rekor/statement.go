@@ -39,29 +39,34 @@ func (e *Entry) Statement(logURL string, key *Key) (*attest.Statement, error) {
 	return attest.NewStatement(PredicateEntry, Predicate{Log: logURL, PublicKey: key.PEM, Entry: text}, subjects...)
 }
 
-// FromStatement returns the entry that a statement is about, and the key that it
-// verifies with, which was done. The key is the statement's own: compare its ID
-// with that of the log.
-func FromStatement(st *attest.Statement) (*Entry, *Key, error) {
+// Imported is an entry that a statement is about, with what the statement says of
+// its log.
+type Imported struct {
+	*Entry
+	Log string // URL
+	Key *Key   // that proves the entry; whose it is, its ID has to say
+}
+
+// FromStatement returns the entry that a statement is about, once it verified with
+// the statement's key.
+func FromStatement(st *attest.Statement) (*Imported, error) {
 	if st == nil || st.PredicateType != PredicateEntry {
-		return nil, nil, fmt.Errorf("the statement is not of type %s", PredicateEntry)
+		return nil, fmt.Errorf("the statement is not of type %s", PredicateEntry)
 	}
 	var p Predicate
 	if err := json.Unmarshal(st.Predicate, &p, json.RejectUnknownMembers(true)); err != nil {
-		return nil, nil, fmt.Errorf("parsing the predicate: %w", err)
+		return nil, fmt.Errorf("parsing the predicate: %w", err)
 	}
 	key, err := ParseKey([]byte(p.PublicKey))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	// The predicate may have been written with other white space.
-	text := p.Entry.Clone()
-	if err := text.Compact(); err != nil {
-		return nil, nil, fmt.Errorf("parsing the predicate: %w", err)
-	}
-	e, err := ParseEntry(text)
+	e, err := ParseEntry(p.Entry)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return e, key, e.Verify(key)
+	if err := e.Verify(key); err != nil {
+		return nil, err
+	}
+	return &Imported{Entry: e, Log: p.Log, Key: key}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cairnlog/cairn/cmd/cairn/internal/importer"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -41,13 +42,15 @@ is 0 if everything is logged, and 1 if something was refused.`,
 // imports are the commands that import; each makes an importer.Source and calls
 // runImport.
 func (a *app) imports() []*cobra.Command {
-	return []*cobra.Command{a.newImportBuildinfo(), a.newImportOSSRebuild()}
+	return []*cobra.Command{a.newImportBuildinfo(), a.newImportOSSRebuild(), a.newImportRekor()}
 }
 
 // importFlags are those of every import.
 type importFlags struct {
 	state, report   string
 	dryRun, verbose bool
+
+	keys []*attest.PublicKey // that a dry run takes for enrolled
 }
 
 func (f *importFlags) add(cmd *cobra.Command) {
@@ -63,6 +66,7 @@ func (a *app) runImport(ctx context.Context, src importer.Source, f *importFlags
 	progress := a.Progress()
 	im := importer.Import{
 		Source: src,
+		Keys:   f.keys,
 		Sleep:  quietSleep,
 		Progress: func(r *importer.Report) {
 			progress.Showf("%s", r.Line())

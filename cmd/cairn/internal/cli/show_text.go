@@ -22,6 +22,7 @@ type claimView struct {
 	Materials     []resourceView  `json:"materials,omitempty"`
 	BuilderID     string          `json:"builderId,omitempty"`
 	Operator      string          `json:"operator,omitempty"` // as the attestation claims it
+	Rekor         *rekorView      `json:"rekor,omitempty"`    // of an entry of a Rekor log that was imported
 }
 
 type resourceView struct {
@@ -74,7 +75,7 @@ func viewClaim(att *attest.Attestation) *claimView {
 	return &claimView{
 		PredicateType: c.PredicateType, Result: stated(c.Result), Obtained: c.Obtained,
 		Subjects: viewResources(c.Subjects), Outputs: viewResources(c.Outputs), Materials: viewResources(c.Materials),
-		BuilderID: c.BuilderID, Operator: c.Operator,
+		BuilderID: c.BuilderID, Operator: c.Operator, Rekor: viewRekor(att.Statement),
 	}
 }
 
@@ -160,6 +161,9 @@ func (v *showAnswer) entryText(p term.Printer) {
 			field(p, "operator", "%s (claimed)", c.Operator)
 		}
 		field(p, "predicate", "%s", c.PredicateType)
+		if c.Rekor != nil {
+			c.Rekor.text(p)
+		}
 	} else {
 		digestText(p, "subject", e.Subjects)
 		digestText(p, "output", e.Outputs)
