@@ -163,7 +163,11 @@ func (e *Entry) checkCheckpoint() error {
 	if c.Size != uint64(p.TreeSize) {
 		return fmt.Errorf("the checkpoint is of size %d, and the inclusion proof of %d", c.Size, p.TreeSize)
 	}
-	_, id, ok := strings.Cut(c.Origin, " - ")
+	host, id, ok := strings.Cut(c.Origin, " - ")
+	// Neither the name before a signature nor a second copy of it is signed.
+	if len(c.Signatures) != 1 || c.Signatures[0].Name != host || c.SignedNote.String() != p.Checkpoint {
+		return errors.New("the checkpoint does not have one signature, by the host that its origin names")
+	}
 	tree, err := strconv.ParseInt(id, 10, 64)
 	if !ok || err != nil || fmt.Sprintf("%016x", tree) != e.UUID[:16] {
 		return fmt.Errorf("the UUID's tree %s is not that of the checkpoint %.80q", e.UUID[:16], c.Origin)
