@@ -99,9 +99,6 @@ func (a *auditor) earlierRoot(ctx context.Context, prover *engine.Prover, size u
 	if err != nil {
 		return root, false, err
 	}
-	if size == 0 {
-		return tlog.Hash(got), true, nil
-	}
 	path, err := prover.Consistency(ctx, size, end, end)
 	if err != nil {
 		return root, false, err

@@ -267,14 +267,15 @@ func TestOtherAnswers(t *testing.T) {
 	}
 }
 
-// A checkpoint of another size with the same signature would do for rekor's
-// library, if its root were the same.
-func TestCheckpointSize(t *testing.T) {
+// A log that signs one size, and proves inclusion in a tree of another.
+func TestCheckpointOfAnotherSize(t *testing.T) {
 	l := rekortest.New(t)
-	e := add(t, l, p256(t), "content")
-	e.Verification.InclusionProof.TreeSize++
-	if err := e.Verify(l.Key); err == nil {
-		t.Error("an inclusion proof of another size than the checkpoint's verifies")
+	add(t, l, p256(t), "content")
+	l.Inflate = 1
+	_, err := client(t, l).Get(t.Context(), fmt.Sprint(rekortest.Shift))
+	var unproven *rekor.UnprovenError
+	if !errors.As(err, &unproven) || !strings.Contains(err.Error(), "the checkpoint is of size 2, and the inclusion proof of 1") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -53,6 +53,9 @@ type Log struct {
 	// TreeID is the shard's; Origin the host in checkpoints.
 	TreeID int64
 	Origin string
+	// Inflate is added to the size in checkpoints: the log signs a size that is not
+	// that of the root.
+	Inflate uint64
 	// Lie changes an answer before it is sent, if it is set.
 	Lie func(models.LogEntry) models.LogEntry
 
@@ -254,7 +257,7 @@ func (l *Log) prove(ctx context.Context, at int) (*models.InclusionProof, error)
 		return nil, err
 	}
 	root := l.subtree(0, size)
-	signed, err := util.CreateAndSignCheckpoint(ctx, l.Origin, l.TreeID, size, root, l.signer)
+	signed, err := util.CreateAndSignCheckpoint(ctx, l.Origin, l.TreeID, size+l.Inflate, root, l.signer)
 	if err != nil {
 		return nil, err
 	}
