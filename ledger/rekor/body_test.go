@@ -2,13 +2,11 @@ package rekor_test
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -102,15 +100,7 @@ func intoto(t *testing.T, signer *attest.Signer) (envelope, body, payload []byte
 	if envelope, err = signer.Sign(st); err != nil {
 		t.Fatal(err)
 	}
-	var env dsse.Envelope
-	if err := json.Unmarshal(envelope, &env); err != nil {
-		t.Fatal(err)
-	}
-	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	proposed := fmt.Appendf(nil, `{"kind":"intoto","apiVersion":"0.0.2","spec":{"content":{"hash":{"algorithm":"sha256","value":%q},
-		"envelope":{"payloadType":%q,"payload":%q,"signatures":[{"keyid":%q,"sig":%q,"publicKey":%q}]}}}}`,
-		leaf.SHA256(envelope).Hex(), env.PayloadType, b64(env.Payload), env.Signatures[0].KeyID, b64(env.Signatures[0].Sig), b64(signer.Public.PEM))
-	if body, payload, err = rekortest.Canonical(t.Context(), proposed); err != nil {
+	if body, payload, err = rekortest.Intoto(envelope, []byte(signer.Public.PEM)); err != nil {
 		t.Fatal(err)
 	}
 	return envelope, body, payload

@@ -11,6 +11,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -26,10 +27,12 @@ import (
 
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 	"github.com/go-openapi/runtime"
+	"github.com/go-openapi/strfmt"
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/sigstore/rekor/pkg/generated/models"
 	"github.com/sigstore/rekor/pkg/types"
 	_ "github.com/sigstore/rekor/pkg/types/hashedrekord/v0.0.1"
-	_ "github.com/sigstore/rekor/pkg/types/intoto/v0.0.2"
+	intoto "github.com/sigstore/rekor/pkg/types/intoto/v0.0.2"
 	"github.com/sigstore/rekor/pkg/util"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/transparency-dev/merkle/compact"
@@ -127,6 +130,33 @@ func Canonical(ctx context.Context, proposed []byte) (body, payload []byte, err 
 		_, payload = with.AttestationKeyValue()
 	}
 	return body, payload, nil
+}
+
+// Intoto returns the intoto 0.0.2 entry that rekor makes of a DSSE envelope that a
+// key, in PEM, signed, and the payload that it keeps.
+func Intoto(envelope, key []byte) (body, payload []byte, err error) {
+	var env dsse.Envelope
+	if err := json.Unmarshal(envelope, &env); err != nil {
+		return nil, nil, err
+	}
+	version, algorithm := intoto.APIVERSION, "sha256"
+	sum := sha256.Sum256(envelope)
+	digest := hex.EncodeToString(sum[:])
+	publicKey := strfmt.Base64(key)
+	spec := models.IntotoV002Schema{Content: &models.IntotoV002SchemaContent{
+		Hash:     &models.IntotoV002SchemaContentHash{Algorithm: &algorithm, Value: &digest},
+		Envelope: &models.IntotoV002SchemaContentEnvelope{PayloadType: &env.PayloadType, Payload: strfmt.Base64(env.Payload)},
+	}}
+	for _, s := range env.Signatures {
+		sig := strfmt.Base64(s.Sig)
+		spec.Content.Envelope.Signatures = append(spec.Content.Envelope.Signatures,
+			&models.IntotoV002SchemaContentEnvelopeSignaturesItems0{Keyid: s.KeyID, Sig: &sig, PublicKey: &publicKey})
+	}
+	proposed, err := json.Marshal(&models.Intoto{APIVersion: &version, Spec: spec})
+	if err != nil {
+		return nil, nil, err
+	}
+	return Canonical(context.Background(), proposed)
 }
 
 func (l *Log) create(w http.ResponseWriter, r *http.Request) {
