@@ -168,9 +168,9 @@ func (c *Client) Get(ctx context.Context, id string) (*Found, error) {
 	case index < 0:
 		return nil, fmt.Errorf("%.100q is neither an index nor a UUID of 64 or 80 hex digits", id)
 	}
-	params := entries.NewGetLogEntryByIndexParamsWithContext(ctx)
+	params := entries.NewGetLogEntryByIndexParams()
 	params.SetLogIndex(index)
-	resp, err := c.rekor.Entries.GetLogEntryByIndex(params)
+	resp, err := c.rekor.Entries.GetLogEntryByIndexContext(ctx, params)
 	if err != nil {
 		return nil, c.unanswered(ctx, fmt.Sprintf("asking for entry %d", index), err)
 	}
@@ -182,9 +182,9 @@ func (c *Client) Get(ctx context.Context, id string) (*Found, error) {
 }
 
 func (c *Client) byUUID(ctx context.Context, id string) (*Found, error) {
-	params := entries.NewGetLogEntryByUUIDParamsWithContext(ctx)
+	params := entries.NewGetLogEntryByUUIDParams()
 	params.SetEntryUUID(id)
-	resp, err := c.rekor.Entries.GetLogEntryByUUID(params)
+	resp, err := c.rekor.Entries.GetLogEntryByUUIDContext(ctx, params)
 	if err != nil {
 		return nil, c.unanswered(ctx, "asking for entry "+id, err)
 	}
@@ -232,10 +232,10 @@ func (c *Client) Add(ctx context.Context, content []byte, signature []byte, sign
 			},
 		},
 	}
-	params := entries.NewCreateLogEntryParamsWithContext(ctx)
+	params := entries.NewCreateLogEntryParams()
 	params.SetProposedEntry(proposed)
 	var f *Found
-	resp, err := c.rekor.Entries.CreateLogEntry(params)
+	resp, err := c.rekor.Entries.CreateLogEntryContext(ctx, params)
 	var conflict *entries.CreateLogEntryConflict
 	switch {
 	case errors.As(err, &conflict): // the same signature was logged before
