@@ -76,6 +76,7 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"same":       sameAnswers,
 			"json":       jsonMember,
 			"asks":       asks,
+			"pgp":        openPGP,
 			"lease":      leaseBuild,
 			"append":     appendBuildLog,
 			"fail":       failBuild,

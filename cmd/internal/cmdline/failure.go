@@ -31,7 +31,8 @@ const (
 	RekorUnanswered   reason.Reason = "REKOR_UNANSWERED"
 	RekorUnproven     reason.Reason = "REKOR_UNPROVEN"
 
-	// Of imports alone: an item of a source is refused.
+	// Of imports alone.
+	SourceUnreachable  reason.Reason = "SOURCE_UNREACHABLE"
 	SourceIncomplete   reason.Reason = "SOURCE_INCOMPLETE"
 	SignatureMisplaced reason.Reason = "SIGNATURE_MISPLACED"
 
@@ -46,6 +47,10 @@ const (
 
 // LocalReasons are the rows of the reasons that only the command line has.
 func LocalReasons() []reason.Row {
+	return slices.Concat(ownReasons(), othersReasons(), builderReasons())
+}
+
+func ownReasons() []reason.Row {
 	return []reason.Row{
 		{Reason: UsageWrong, Exit: reason.ExitUsage,
 			Meaning: "The command line is incomplete, malformed or contradicts itself.",
@@ -80,18 +85,33 @@ func LocalReasons() []reason.Row {
 		{Reason: EvidenceLacking, Exit: reason.ExitUnproven,
 			Meaning: "Nothing is wrong with the evidence, but it is not enough to be believed: its checkpoint lacks cosignatures, or they are too old, or its log is not the policy's.",
 			Advice:  "See what the message says is lacking; collect the evidence again if it is old, or judge it with --at TIME."},
+	}
+}
+
+// othersReasons are about what other projects serve: sources of imports, and Rekor
+// logs.
+func othersReasons() []reason.Row {
+	return []reason.Row{
 		{Reason: RekorUnanswered, Exit: reason.ExitNotAsked,
 			Meaning: "The Rekor log did not answer, or refused what was asked of it.",
 			Advice:  "Check --rekor and what the log says, then try again: a retry is safe."},
 		{Reason: RekorUnproven, Exit: reason.ExitMisbehave,
 			Meaning: "What the Rekor log answered is not proven by its pinned key, or is not what was asked for.",
 			Advice:  "Check that --rekor-key is the key of that log, and of the entry's shard; if it is, tell the log's operator."},
+		{Reason: SourceUnreachable, Exit: reason.ExitNotAsked,
+			Meaning: "A source that is imported did not answer, or not as it should.",
+			Advice:  "Check its URL, then run the import again: what is logged stays logged, and --state FILE spares getting it again."},
 		{Reason: SourceIncomplete, Exit: reason.ExitNo,
 			Meaning: "A source that is imported names something that it does not give, or does not say enough of it to log anything.",
 			Advice:  "See what the report says is lacking; the import may be run again once it is there."},
 		{Reason: SignatureMisplaced, Exit: reason.ExitNo,
 			Meaning: "A signature is over something else than the name of its file says.",
 			Advice:  "Tell whoever keeps the signatures; if it is meant to be logged all the same, submit the file itself."},
+	}
+}
+
+func builderReasons() []reason.Row {
+	return []reason.Row{
 		{Reason: TreeInvalid, Exit: reason.ExitUsage,
 			Meaning: "The package tree is not one, or a file of it says something that is not understood.",
 			Advice:  "Name a tree with --tree DIR, and mend the file and line that the message names."},

@@ -42,7 +42,10 @@ is 0 if everything is logged, and 1 if something was refused.`,
 // imports are the commands that import; each makes an importer.Source and calls
 // runImport.
 func (a *app) imports() []*cobra.Command {
-	return []*cobra.Command{a.newImportBuildinfo(), a.newImportOSSRebuild(), a.newImportRekor()}
+	return []*cobra.Command{
+		a.newImportStagex(), a.newImportGuixSigs(), a.newImportBuildinfo(), a.newImportRebuilderd(), a.newImportOSSRebuild(),
+		a.newImportRekor(),
+	}
 }
 
 // importFlags are those of every import.
@@ -50,7 +53,7 @@ type importFlags struct {
 	state, report   string
 	dryRun, verbose bool
 
-	keys []*attest.PublicKey // that a dry run takes for enrolled
+	enrolled []*attest.PublicKey // that a dry run takes for enrolled
 }
 
 func (f *importFlags) add(cmd *cobra.Command) {
@@ -66,7 +69,7 @@ func (a *app) runImport(ctx context.Context, src importer.Source, f *importFlags
 	progress := a.Progress()
 	im := importer.Import{
 		Source: src,
-		Keys:   f.keys,
+		Keys:   f.enrolled,
 		Sleep:  quietSleep,
 		Progress: func(r *importer.Report) {
 			progress.Showf("%s", r.Line())
@@ -149,13 +152,7 @@ func (a *app) answerImport(r *importer.Report, f *importFlags, err error) error 
 		if r.Items > 0 {
 			a.Note("before it ended, the import had %s", r.Line())
 		}
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = cmdline.Unreadable("importing "+r.Source, err)
-		} else {
-			err = cmdline.Doing("importing "+r.Source, err)
-		}
-		return cmdline.After(r, err)
+		return cmdline.After(r, sourceProblem("importing "+r.Source, err))
 	}
 	a.Answer(r, func(p term.Printer) { importText(p, r, f.verbose) })
 	if r.Refused > 0 {
@@ -164,10 +161,25 @@ func (a *app) answerImport(r *importer.Report, f *importFlags, err error) error 
 	return nil
 }
 
+// sourceProblem adds what was being done to an error of an import, which may be
+// the source's.
+func sourceProblem(doing string, err error) error {
+	var file *fs.PathError
+	var web *importer.WebError
+	p := cmdline.Doing(doing, err).(*cmdline.Problem)
+	switch {
+	case errors.As(err, &file):
+		p.Reason = cmdline.FileUnreadable
+	case errors.As(err, &web):
+		p.Reason = cmdline.SourceUnreachable
+	}
+	return p
+}
+
 func importText(p term.Printer, r *importer.Report, verbose bool) {
 	p.Printf("%s: %s\n", r.Source, r.Line())
 	for _, g := range r.Groups {
-		p.Printf("  %-48s %6d logged %6d refused\n", g.Name, g.Logged, g.Refused)
+		p.Printf("  %-60s %6d logged %6d refused\n", g.Name, g.Logged, g.Refused)
 	}
 	for _, list := range r.Refusals {
 		p.Printf("\n%s %s\n", p.Paint(term.Bad, fmt.Sprintf("%d refused:", list.Count)), list.Reason)

@@ -75,22 +75,30 @@ signature is an entry of its own.`,
 
 func (a *app) newImportOSSRebuild() *cobra.Command {
 	var f importFlags
+	var e endorseFlags
 	cmd := &cobra.Command{
 		Use:   "oss-rebuild FILE|DIR|URL...",
 		Short: "Log the rebuilds of OSS Rebuild",
 		Long: `Oss-rebuild logs the attestations of OSS Rebuild: rebuild.intoto.jsonl files, of
 which each line is an entry of its own. Of a directory it takes all .jsonl files,
-whatever its depth.`,
+whatever its depth. The key that signed them cannot enrol itself: --endorse FILE
+endorses it, by your own enrolled --key.`,
 		Example: `  cairn import oss-rebuild rebuild.intoto.jsonl
-  cairn import oss-rebuild attestations/ --state oss-rebuild.state`,
+  cairn import oss-rebuild attestations/ --state oss-rebuild.state --key alice.key \
+      --endorse oss-rebuild.pub --endorse-as https://oss-rebuild.dev`,
 		Args: cmdline.Takes(1, cmdline.AnyNumber),
 		RunE: a.run(func(ctx context.Context, args []string) error {
+			keys, err := e.keys()
+			if err != nil {
+				return err
+			}
 			return a.runImport(ctx, &importer.Files{
-				Kind: "oss-rebuild", Args: args, Suffixes: []string{".jsonl"}, Lines: true, Web: a.web(),
+				Kind: "oss-rebuild", Args: args, Suffixes: []string{".jsonl"}, Lines: true, Keys: keys, Web: a.web(),
 			}, &f)
 		}),
 	}
 	cmd.Flags().SortFlags = false
+	e.add(cmd)
 	f.add(cmd)
 	return cmd
 }

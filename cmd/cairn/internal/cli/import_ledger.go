@@ -45,7 +45,8 @@ func (g *logger) Log(ctx context.Context, raw []byte) (importer.Entry, error) {
 	if err := client.VerifyInclusion(leaf.Hash([]byte(resp.GetLeaf())), resp.GetIndex(), resp.GetInclusionProof(), c.Tree); err != nil {
 		return importer.Entry{}, err
 	}
-	return importer.Entry{Index: resp.GetIndex(), Created: resp.GetCreated(), Size: c.N}, g.stands(ctx, raw, resp.GetLeaf())
+	_, err = g.stands(ctx, raw, resp.GetLeaf())
+	return importer.Entry{Index: resp.GetIndex(), Created: resp.GetCreated(), Size: c.N}, err
 }
 
 // verified returns a checkpoint that was held to the policy and to what is
@@ -68,23 +69,23 @@ func (g *logger) verified(ctx context.Context, signed string) (torchwood.Checkpo
 }
 
 // stands verifies that a leaf follows from what was submitted, under the keys
-// that the ledger has by the leaf's fingerprints. A key may have grown since it
-// was asked for.
-func (g *logger) stands(ctx context.Context, raw []byte, text string) error {
+// that the ledger has by the leaf's fingerprints, and returns it. A key may have
+// grown since it was asked for.
+func (g *logger) stands(ctx context.Context, raw []byte, text string) (*leaf.Leaf, error) {
 	l, err := leaf.Parse([]byte(text))
 	if err != nil {
-		return client.Misbehaved("the leaf does not parse: %v", err)
+		return nil, client.Misbehaved("the leaf does not parse: %v", err)
 	}
 	for _, again := range []bool{false, true} {
 		var keys []*cairnv1.Key
 		if keys, err = g.keysOf(ctx, l, again); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err = client.VerifyLogged(raw, keys, text); err == nil {
-			return nil
+			return l, nil
 		}
 	}
-	return err
+	return nil, err
 }
 
 // keysOf returns the keys that a leaf names. Those that come with the

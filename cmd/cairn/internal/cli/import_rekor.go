@@ -62,7 +62,7 @@ func (a *app) importRekor(ctx context.Context, f *importFlags, log *rekorFlags, 
 		return err
 	}
 	src := &importer.Rekor{Log: c, Key: pinned, IDs: ids, Signer: signer}
-	f.keys = []*attest.PublicKey{signer.Public}
+	f.enrolled = []*attest.PublicKey{signer.Public}
 	if !f.dryRun {
 		asked, err := a.client("")
 		if err != nil {

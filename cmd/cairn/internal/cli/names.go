@@ -17,7 +17,6 @@ import (
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
-	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // nameKind is how an argument names something.
@@ -150,7 +149,7 @@ func readNamed(path string) (*file, error) {
 	if len(head) > attest.MaxEnvelope {
 		return n, nil
 	}
-	if looksLikeDSSE(head) {
+	if _, err := leaf.ParseHashedRekord(head); err == nil || looksLikeDSSE(head) {
 		n.kind, n.raw = attestationFile, head
 	} else if key, err := attest.ParsePublicKey(head); err == nil {
 		n.kind, n.key = publicKeyFile, key
@@ -182,25 +181,4 @@ func missingFile(path string, err error) error {
 		p.Hint = "check the name; `cairn help names` says what can be named beside files"
 	}
 	return p
-}
-
-// readAttestation reads an attestation to submit; "-" is stdin.
-func (a *app) readAttestation(path string) ([]byte, error) {
-	r := a.In
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, missingFile(path, err)
-		}
-		defer func() { _ = f.Close() }()
-		r = f
-	}
-	raw, err := io.ReadAll(io.LimitReader(r, attest.MaxEnvelope+1))
-	if err != nil {
-		return nil, cmdline.Unreadable("reading "+path, cmdline.PathCause(err))
-	}
-	if len(raw) > attest.MaxEnvelope {
-		return nil, reason.Errorf(reason.EnvelopeTooLarge, "%s is over the limit of %d bytes", path, attest.MaxEnvelope)
-	}
-	return raw, nil
 }

@@ -47,10 +47,8 @@ func (c *checker) keyring() attest.Keyring {
 
 // learn keeps the key that an attestation brings into the log.
 func (c *checker) learn(att *attest.Attestation) {
-	if att.Enrolment != nil && att.Claim.Kind == leaf.KindEnrol {
-		for _, k := range att.Keys {
-			c.add(k)
-		}
+	if att.Enrolment != nil {
+		c.add(att.Enrolment.Key)
 	}
 }
 
@@ -59,6 +57,11 @@ func (c *checker) add(k *attest.PublicKey) {
 	defer c.mu.Unlock()
 	if c.keys == nil {
 		c.keys = make(map[leaf.Fingerprint]*attest.PublicKey)
+	}
+	if known := c.keys[k.Fingerprint]; known != nil {
+		if merged, err := known.Merge(k); err == nil {
+			k = merged
+		}
 	}
 	c.keys[k.Fingerprint] = k
 	list := make([]*attest.PublicKey, 0, len(c.keys))

@@ -5,12 +5,12 @@ import (
 	"iter"
 )
 
-// fetches is how many files are got at a time from a service.
-const fetches = 8
+// Fetches is how many files are got at a time from a service.
+const Fetches = 8
 
-// parallel yields f of each of in, in their order, while it computes up to width
+// Parallel yields f of each of in, in their order, while it computes up to width
 // of those that follow.
-func parallel[T, R any](ctx context.Context, in iter.Seq[T], width int, f func(context.Context, T) R) iter.Seq[R] {
+func Parallel[T, R any](ctx context.Context, in iter.Seq[T], width int, f func(context.Context, T) R) iter.Seq[R] {
 	return func(yield func(R) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()

@@ -28,9 +28,12 @@ type Keys []Item
 
 // AddKeyring adds the keys of an OpenPGP keyring, each as an item of its own.
 func (k *Keys) AddKeyring(name string, keyring []byte) error {
-	blocks, err := SplitKeys(keyring)
+	blocks, err := attest.SplitOpenPGPKeys(keyring)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(blocks) == 0 {
+		return fmt.Errorf("%s: it holds no key", name)
 	}
 	for i, block := range blocks {
 		item := Item{Name: name, Group: groupKeys, Raw: block, First: true}
@@ -57,8 +60,8 @@ func (k Keys) yield(yield func(Item, error) bool) bool {
 	return true
 }
 
-// detachedSuffixes are those of detached signatures beside a document.
-var detachedSuffixes = []string{".asc", ".sig", ".gpg"}
+// DetachedSuffixes returns those of detached signatures beside a document.
+func DetachedSuffixes() []string { return []string{".asc", ".sig", ".gpg"} }
 
 // Files is a source of files and directories that were named, and of URLs.
 type Files struct {
@@ -145,7 +148,7 @@ func (f *Files) read(ctx context.Context, tree Tree, dir, p string, yield func(I
 		return f.split(item, err, yield)
 	}
 	item.Raw = b
-	for _, suffix := range detachedSuffixes {
+	for _, suffix := range DetachedSuffixes() {
 		sig, serr := tree.Read(ctx, p+suffix, attest.MaxEnvelope)
 		if errors.Is(serr, fs.ErrNotExist) {
 			continue

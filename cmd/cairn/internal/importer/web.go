@@ -34,8 +34,19 @@ func IsURL(s string) bool {
 	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
 }
 
-// Get gets what is at a URL. Errors wrap fs.ErrNotExist if there is nothing, and
-// ErrTooLarge if it is over limit bytes. What may pass is tried again.
+// WebError says that something on the web was not had.
+type WebError struct {
+	URL string
+	Err error
+}
+
+func (e *WebError) Error() string { return fmt.Sprintf("getting %s: %v", e.URL, e.Err) }
+
+// Unwrap returns the cause.
+func (e *WebError) Unwrap() error { return e.Err }
+
+// Get gets what is at a URL. Errors are *WebError, and wrap fs.ErrNotExist if there
+// is nothing, and ErrTooLarge if it is over limit bytes. What may pass is tried again.
 func (w *Web) Get(ctx context.Context, rawURL string, limit int64) ([]byte, error) {
 	var b []byte
 	err := w.Stream(ctx, rawURL, func(r io.Reader) (err error) {
@@ -48,16 +59,19 @@ func (w *Web) Get(ctx context.Context, rawURL string, limit int64) ([]byte, erro
 // Stream is Get for what need not be kept: read is called once for each attempt.
 func (w *Web) Stream(ctx context.Context, rawURL string, read func(io.Reader) error) error {
 	if u, err := url.Parse(rawURL); err != nil || !IsURL(rawURL) || u.Host == "" {
-		return fmt.Errorf("%.200q is no http(s) URL", rawURL)
+		return &WebError{rawURL, errors.New("it is no http(s) URL")}
 	}
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		wait, err := w.once(ctx, rawURL, read)
-		if err == nil || wait < 0 || wait > longestPause || attempt == webAttempts {
-			return err
+		if err == nil {
+			return nil
+		}
+		if wait < 0 || wait > longestPause || attempt == webAttempts {
+			return &WebError{rawURL, err}
 		}
 		if serr := w.Sleep(ctx, max(wait, pause)); serr != nil {
-			return errors.Join(serr, err)
+			return &WebError{rawURL, errors.Join(serr, err)}
 		}
 		pause *= 2
 	}
@@ -79,24 +93,28 @@ func (w *Web) once(ctx context.Context, rawURL string, read func(io.Reader) erro
 		if ctx.Err() != nil {
 			return -1, ctx.Err()
 		}
-		return 0, err // which names the URL
+		var ue *url.Error // which repeats the URL
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return 0, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch {
 	case resp.StatusCode == http.StatusOK:
 	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
-		return -1, fmt.Errorf("getting %s: %w", rawURL, fs.ErrNotExist)
+		return -1, fs.ErrNotExist
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode/100 == 5:
 		seconds, _ := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16) // 0 if there is none
-		return time.Duration(seconds) * time.Second, fmt.Errorf("getting %s: the answer is %s", rawURL, resp.Status)
+		return time.Duration(seconds) * time.Second, fmt.Errorf("the answer is %s", resp.Status)
 	default:
-		return -1, fmt.Errorf("getting %s: the answer is %s", rawURL, resp.Status)
+		return -1, fmt.Errorf("the answer is %s", resp.Status)
 	}
 	if err := read(resp.Body); err != nil {
 		if errors.Is(err, ErrTooLarge) {
-			return -1, fmt.Errorf("getting %s: %w", rawURL, err)
+			return -1, err
 		}
-		return 0, fmt.Errorf("getting %s: %w", rawURL, err)
+		return 0, err
 	}
 	return 0, nil
 }
