@@ -25,7 +25,7 @@ func TestRekorScripts(t *testing.T) {
 				return err
 			}
 		}
-		return setup(env)
+		return setup(t, env)
 	}))
 }
 

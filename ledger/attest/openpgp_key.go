@@ -381,14 +381,14 @@ func parsePGPPublicKey(raw []byte) (*PublicKey, error) {
 }
 
 func pgpKeyPackets(raw []byte) ([]byte, error) {
-	raw = bytes.TrimLeft(raw, blanks)
+	armored := bytes.TrimLeft(raw, blanks)
 	switch {
-	case beginsArmor(raw, armorSecretKey):
+	case beginsArmor(armored, armorSecretKey):
 		return nil, errSecretKey()
-	case !beginsArmor(raw, armorPublicKey):
+	case !beginsArmor(armored, armorPublicKey):
 		return raw, nil
 	}
-	packets, rest, err := cutArmor(raw, armorPublicKey)
+	packets, rest, err := cutArmor(armored, armorPublicKey)
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func signaturePackets(text []byte) ([]*packet.OpaquePacket, error) {
 }
 
 // hashHeader is the one header of a cleartext signature (RFC 9580, section 7.1).
-var hashHeader = regexp.MustCompile(`^Hash: ?(SHA1|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512)(, ?(SHA1|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512))*$`)
+var hashHeader = regexp.MustCompile(`^Hash: ?(MD5|SHA1|RIPEMD160|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512)(, ?(MD5|SHA1|RIPEMD160|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512))*$`)
 
 // readCleartext reads a cleartext signature (RFC 9580, section 7). Whatever two
 // programs might read differently, or show otherwise than they verify it, is

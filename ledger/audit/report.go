@@ -67,6 +67,8 @@ type Counts struct {
 	Cosignatures Counter `json:"cosignatures"`
 	Attestations Counter `json:"attestations"`
 	Keys         Counter `json:"keys"`
+	// Certificates is how many attestations bring a certificate with their key.
+	Certificates Counter `json:"certificates"`
 	IndexRows    Counter `json:"indexRows"`
 	// Anchors are those whose checkpoints were compared with the log, whatever
 	// that found.
@@ -108,6 +110,8 @@ type Coverage struct {
 	Index       bool `json:"index"`
 	Archive     bool `json:"archive"`
 	FilesListed bool `json:"filesListed"`
+	// Certificates is false if there are some and no trusted root was given.
+	Certificates bool `json:"certificates"`
 }
 
 // Report is what an audit found. The zero Report is not clean.
