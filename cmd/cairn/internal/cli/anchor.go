@@ -60,6 +60,8 @@ a checkpoint that has a valid anchor there is not anchored again.`,
 		Example: `  cairn keygen --type p256 -o anchor.key
   cairn anchor --rekor https://rekor.example --rekor-key rekor.pub --key anchor.key \
       --out anchors/ --policy trusted.policy
+  cairn anchor --rekor https://rekor.example --rekor-key rekor.pub --key anchor.key \
+      --out 2026-11.anchor --policy trusted.policy --ledger https://ledger.example
   cairn audit mirror/ --anchor anchors/ --rekor-key rekor.pub --policy trusted.policy`,
 		Args: cmdline.Takes(0, 0),
 		RunE: a.run(func(ctx context.Context, _ []string) error { return a.anchor(ctx, &f) }),
