@@ -47,10 +47,10 @@ func (c *copier) archive(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", segmentPath(n), err)
 		}
 		if len(whole) > len(have) {
-			if err := c.batch.put(segmentPath(n), whole); err != nil {
+			if err := c.batch.Put(segmentPath(n), whole); err != nil {
 				return err
 			}
-			if err := c.batch.commit(); err != nil {
+			if err := c.batch.Commit(); err != nil {
 				return err
 			}
 		}

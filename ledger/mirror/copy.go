@@ -16,8 +16,12 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/internal/durable"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
+
+// stagingDir is where files are made. It is emptied when copying begins.
+const stagingDir = indexDir + "/new"
 
 // batchEntries is how many entries become durable together. Copying goes on from
 // there after an interruption. Tests have it smaller.
@@ -67,7 +71,7 @@ func Copy(ctx context.Context, src *Source, dir string, pol torchwood.Policy, op
 		return nil, err
 	}
 	defer unlock()
-	c := &copier{src: src, dir: dir, local: tiles{Dir(dir)}, opts: opts, batch: newBatch(dir), policy: pol, had: -1}
+	c := &copier{src: src, dir: dir, local: tiles{Dir(dir)}, opts: opts, batch: durable.NewBatch(dir, stagingDir), policy: pol, had: -1}
 	if err := c.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -96,7 +100,7 @@ func (c *copier) copy(ctx context.Context) error {
 	if err := c.indexEntries(ctx); err != nil {
 		return err
 	}
-	return c.batch.replace("checkpoint", []byte(c.signed))
+	return c.batch.Replace("checkpoint", []byte(c.signed))
 }
 
 // lock makes the directory, and keeps other copiers out.
@@ -115,7 +119,7 @@ func lock(dir string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("locking the mirror: %w", err)
 	}
-	if err := clearStaging(dir); err != nil {
+	if err := durable.ClearMaking(dir, stagingDir); err != nil {
 		return nil, errors.Join(fmt.Errorf("removing what an earlier copy left: %w", err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil
@@ -135,7 +139,7 @@ type copier struct {
 	progress progress
 	tree     tree
 	bundle   []byte // the entries of the last bundle, while it is not full
-	batch    *batch
+	batch    *durable.Batch
 	wanted   []wanted // attestations of the batch
 	withheld []wanted // attestations that no source held, by index
 	early    int      // how many of these are not of entries of this run
@@ -250,7 +254,7 @@ func (c *copier) holdToProgress(ctx context.Context) error {
 		}
 	}
 	c.progress.signed = c.signed
-	return c.batch.replace(progressPath, c.progress.marshal())
+	return c.batch.Replace(progressPath, c.progress.marshal())
 }
 
 // sourceRoot returns the root of the first entries in the tree that is copied, by
@@ -357,14 +361,14 @@ func (c *copier) flush(ctx context.Context) error {
 	if err := c.saveWithheld(); err != nil {
 		return err
 	}
-	if err := c.batch.commit(); err != nil {
+	if err := c.batch.Commit(); err != nil {
 		return err
 	}
 	if err := c.prune(ctx); err != nil {
 		return err
 	}
 	c.progress.entries = c.tree.size / engine.TileWidth * engine.TileWidth
-	return c.batch.replace(progressPath, c.progress.marshal())
+	return c.batch.Replace(progressPath, c.progress.marshal())
 }
 
 // attestations copies attestations, and returns those that the source lacks.
@@ -404,7 +408,7 @@ func (c *copier) attestation(ctx context.Context, envelope leaf.Digest) (bool, e
 	if leaf.SHA256(raw) != envelope {
 		return false, client.Misbehaved("asked for attestation %s, the answer is %s", envelope, leaf.SHA256(raw))
 	}
-	return true, c.batch.putNow(attestationPath(envelope), raw)
+	return true, c.batch.PutNow(attestationPath(envelope), raw)
 }
 
 // unread says what it means that the source could not be read: that it was not
