@@ -34,7 +34,7 @@ func (c *copier) archive(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return c.unread("reading "+segmentPath(n), err)
+			return unread("reading "+segmentPath(n), err)
 		}
 		if !bytes.HasPrefix(segment, have) {
 			if bytes.HasPrefix(have, segment) {

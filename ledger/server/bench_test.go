@@ -32,10 +32,27 @@ import (
 
 // benchServer serves a ledger with entries enrolments in it, on loopback, and
 // returns its addresses.
-func benchServer(b *testing.B, entries int) (httpAddr, grpcAddr string) {
+func benchServer(b testing.TB, entries int) (httpAddr, grpcAddr string) {
+	b.Helper()
+	cfg, in, pub := benchParts(b)
+	httpAddr, grpcAddr = benchServe(b, cfg, in, pub)
+	patience, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range entries {
+		wg.Go(func() { benchEnrol(b, in) })
+	}
+	if _, err := pub.Wait(patience, uint64(entries)); err != nil {
+		b.Fatal(err)
+	}
+	wg.Wait()
+	return httpAddr, grpcAddr
+}
+
+// benchServe serves a ledger of these parts until the test ends.
+func benchServe(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher) (httpAddr, grpcAddr string) {
 	b.Helper()
 	ctx := context.Background()
-	cfg, in, pub := benchParts(b)
 	s, err := server.New(ctx, *cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -70,16 +87,10 @@ func benchServer(b *testing.B, entries int) (httpAddr, grpcAddr string) {
 	if _, err := pub.Wait(patience, 0); err != nil {
 		b.Fatal(err)
 	}
-	for range entries {
-		wg.Go(func() { benchEnrol(b, in) })
-	}
-	if _, err := pub.Wait(patience, uint64(entries)); err != nil {
-		b.Fatal(err)
-	}
 	return httpListener.Addr().String(), grpcListener.Addr().String()
 }
 
-func benchListen(b *testing.B) net.Listener {
+func benchListen(b testing.TB) net.Listener {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +99,7 @@ func benchListen(b *testing.B) net.Listener {
 	return l
 }
 
-func benchEnrol(b *testing.B, in *intake.Intake) {
+func benchEnrol(b testing.TB, in *intake.Intake) {
 	s, _, err := attest.GenerateEd25519()
 	if err != nil {
 		b.Error(err)
@@ -105,7 +116,7 @@ func benchEnrol(b *testing.B, in *intake.Intake) {
 }
 
 // benchParts opens the parts of a ledger in a temporary directory.
-func benchParts(b *testing.B) (*server.Config, *intake.Intake, *checkpoint.Publisher) {
+func benchParts(b testing.TB) (*server.Config, *intake.Intake, *checkpoint.Publisher) {
 	b.Helper()
 	ctx := context.Background()
 	dir := b.TempDir()

@@ -47,6 +47,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	gateway *gateway
+	certs   *certifications
 	home    *template.Template
 	http    *http.Server
 	closing chan struct{}
@@ -72,6 +73,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	reg.MustRegister(s.cfg.Builds)
 	in := &interceptors{metrics: m, log: cfg.Logger}
 	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in)
+	s.certs = &certifications{service: svc, in: in}
 	var err error
 	if s.gateway, err = newGateway(ctx, svc, s.cfg.Builds, in); err != nil {
 		return nil, err
@@ -99,6 +101,7 @@ func (s *Server) routes(reg *prometheus.Registry) http.Handler {
 		mux.Handle("GET /checkpoints/{segment}", &archive{checkpoints: s.cfg.Archive, logger: s.cfg.Logger})
 	}
 	mux.Handle("/v1/", s.gateway)
+	mux.Handle("/certifications/", s.certs)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
