@@ -50,6 +50,14 @@ type Attestation struct {
 	Enrolment  *Enrolment  // for leaf.KindEnrol
 	Revocation *Revocation // for leaf.KindRevoke
 
+	// Signatures are those by OpenPGP, in their order: the format in which a
+	// signature says when it was made.
+	Signatures []SignatureInfo
+	// Identity is set if the key is that of a certificate in the attestation. The
+	// signature verified with it, but nobody asked who issued the certificate:
+	// ledger/sigstore does.
+	Identity *CertificateIdentity
+
 	names []string // look-up names of the subjects
 }
 

@@ -3,7 +3,6 @@ package attest
 import (
 	"encoding/base64"
 	"slices"
-	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
@@ -19,6 +18,9 @@ const (
 	TypeStatement  = "application/vnd.in-toto+json"
 	TypeEnrolment  = "application/vnd.cairn.enrol.v1+json"
 	TypeRevocation = "application/vnd.cairn.revoke.v1+json"
+
+	// TypeOpenPGPKey is what a bare OpenPGP key is (RFC 3156, section 7).
+	TypeOpenPGPKey = "application/pgp-keys"
 )
 
 // openDSSE reads a DSSE envelope.
@@ -49,7 +51,7 @@ func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 		}
 	}
 	a.Keys, err = verifyDSSE(&env, payload, ring)
-	if e, ok := reason.Of(err); ok && a.Enrolment != nil && e.Reason == reason.KeyNotEnrolled {
+	if a.Enrolment != nil && isReason(err, reason.KeyNotEnrolled) {
 		return nil, reason.Errorf(reason.EnrolmentInvalid, "the enrolment is not signed by the key in it alone")
 	}
 	if err != nil {
@@ -57,7 +59,7 @@ func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 	}
 	switch env.PayloadType {
 	case TypeStatement:
-		err = a.openStatement(payload)
+		err = a.openStatement(payload, StatementV1)
 	case TypeRevocation:
 		err = a.openRevocation(payload)
 	}
@@ -78,29 +80,31 @@ func verifyDSSE(env *dsse.Envelope, payload []byte, ring Keyring) ([]*PublicKey,
 		if err != nil {
 			return nil, reason.Errorf(reason.EnvelopeMalformed, "decoding signature %d: %w", i, err)
 		}
-		key, err := attribute(pae, sig, s.KeyID, ring)
+		key, err := attribute(func(k *PublicKey) bool { return k.Verify(pae, sig) }, s.KeyID, ring)
 		if err != nil {
 			return nil, err
 		}
 		keys = append(keys, key)
 	}
-	slices.SortFunc(keys, func(a, b *PublicKey) int {
-		return strings.Compare(string(a.Fingerprint), string(b.Fingerprint))
-	})
-	return slices.CompactFunc(keys, func(a, b *PublicKey) bool {
-		return a.Fingerprint == b.Fingerprint
-	}), nil
+	return distinct(keys), nil
 }
 
-// attribute finds the key that made sig. The hint only orders the search.
-func attribute(msg, sig []byte, hint string, ring Keyring) (*PublicKey, error) {
+// attribute finds the key that made a signature, which verifies with one key. The
+// hint only orders the search.
+func attribute(verifies func(*PublicKey) bool, hint string, ring Keyring) (*PublicKey, error) {
 	fp := hintedFingerprint(hint)
-	hinted, known := ring.Lookup(fp)
-	if known && hinted.Verify(msg, sig) {
-		return hinted, nil
+	looked, known := ring.Lookup(fp)
+	if known && verifies(looked) {
+		return looked, nil
+	}
+	hinted := ring.Hinted(hint)
+	for _, k := range hinted {
+		if verifies(k) {
+			return k, nil
+		}
 	}
 	for _, k := range ring.Candidates() {
-		if (!known || k != hinted) && k.Verify(msg, sig) {
+		if (!known || k != looked) && !slices.Contains(hinted, k) && verifies(k) {
 			return k, nil
 		}
 	}
@@ -108,6 +112,9 @@ func attribute(msg, sig []byte, hint string, ring Keyring) (*PublicKey, error) {
 	case known:
 		return nil, reason.Errorf(reason.SignatureInvalid,
 			"the signature with keyid %s does not verify", fp)
+	case len(hinted) > 0:
+		return nil, reason.Errorf(reason.SignatureInvalid,
+			"the signature with keyid %.80q, which key %s has, does not verify", hint, hinted[0].Fingerprint)
 	case fp != "":
 		return nil, reason.Errorf(reason.KeyNotEnrolled,
 			"key %s is not enrolled: enrol it with `cairn enrol --key KEY --operator URI`", fp)
@@ -117,6 +124,11 @@ func attribute(msg, sig []byte, hint string, ring Keyring) (*PublicKey, error) {
 				"set keyid to the key's fingerprint sha256:<hex of its SPKI DER>, "+
 				"and enrol the key with `cairn enrol --key KEY --operator URI`", hint)
 	}
+}
+
+func isReason(err error, r reason.Reason) bool {
+	e, ok := reason.Of(err)
+	return ok && e.Reason == r
 }
 
 // hintedFingerprint reads a keyid as a fingerprint, with or without its

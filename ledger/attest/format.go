@@ -19,7 +19,6 @@ const (
 	FormatBuildcompare  = "buildcompare"   // of Reproducible Central
 	FormatLink          = "link"           // in-toto's, before DSSE: rebuilderd
 	FormatSigstore      = "sigstore"       // Sigstore bundle
-	FormatHashedRekord  = "hashedrekord"   // Rekor v2's entry, its own leaf
 )
 
 // format is one way in which attestations come.
@@ -34,7 +33,10 @@ var jsonFormats = map[string]format{
 	"payloadType":          {FormatDSSE, openDSSE},
 	"payload":              {FormatDSSE, openDSSE},
 	"signed":               {FormatLink, openLink},
+	"mediaType":            {FormatSigstore, openSigstore},
 	"verificationMaterial": {FormatSigstore, openSigstore},
+	"dsseEnvelope":         {FormatSigstore, openSigstore},
+	"messageSignature":     {FormatSigstore, openSigstore},
 	"kind":                 {FormatHashedRekord, openHashedRekord},
 }
 
@@ -58,7 +60,8 @@ func formatOf(raw []byte) (format, error) {
 // jsonFormat returns the format of a JSON object. What has no member of the
 // others is taken for DSSE, whose parser says what is wrong with it.
 func jsonFormat(raw []byte) format {
-	d := jsontext.NewDecoder(bytes.NewReader(raw))
+	// The decoder reads a Buffer in place, and copies any other reader.
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
 	if _, err := d.ReadToken(); err != nil {
 		return jsonFormats["payload"]
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/leaf/leaftest"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -91,6 +92,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Add(enrolment)
 	f.Add(revocation)
+	f.Add(leaftest.HashedRekord(f, "alice", "hello\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		a, err := attest.Open(raw, ring)
 		if err != nil {

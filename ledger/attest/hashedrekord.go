@@ -1,7 +1,168 @@
 package attest
 
-import "github.com/cairnlog/cairn/ledger/reason"
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"maps"
+	"slices"
+	"strings"
 
-func openHashedRekord([]byte, Keyring) (*Attestation, error) {
-	return nil, reason.Errorf(reason.FormatUnknown, "%s cannot be read yet", FormatHashedRekord)
+	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+// FormatHashedRekord is the format of Rekor v2's entries, each its own leaf.
+const FormatHashedRekord = leaf.FormatHashedRekord
+
+// rekorScheme is a kind of key and signature, and the algorithm of the digest that
+// is signed.
+type rekorScheme struct {
+	algorithm string // of leaf.Digest
+	fits      func(key crypto.PublicKey) bool
+	verify    func(key crypto.PublicKey, digest, sig []byte) bool
+}
+
+// rekorSchemes are those that Rekor's servers take, but for ECDSA P-384 with
+// SHA-384: leaves have no such digests. Rekor takes a key also under the name of
+// another kind, as long as the digest is the same; here the name must be right.
+var rekorSchemes = map[string]rekorScheme{
+	"PKIX_RSA_PKCS1V15_2048_SHA256": {"sha256", isRSA(2048), verifyRSA},
+	"PKIX_RSA_PKCS1V15_3072_SHA256": {"sha256", isRSA(3072), verifyRSA},
+	"PKIX_RSA_PKCS1V15_4096_SHA256": {"sha256", isRSA(4096), verifyRSA},
+	"PKIX_ECDSA_P256_SHA_256":       {"sha256", isECDSA(elliptic.P256()), verifyECDSA},
+	"PKIX_ECDSA_P521_SHA_512":       {"sha512", isECDSA(elliptic.P521()), verifyECDSA},
+	"PKIX_ED25519_PH":               {"sha512", isEd25519, verifyEd25519ph},
+}
+
+// RekorKeyDetails returns the keyDetails that entries of Rekor may have, sorted.
+func RekorKeyDetails() []string { return slices.Sorted(maps.Keys(rekorSchemes)) }
+
+func isRSA(bits int) func(crypto.PublicKey) bool {
+	return func(key crypto.PublicKey) bool {
+		k, ok := key.(*rsa.PublicKey)
+		return ok && k.Size()*8 == bits
+	}
+}
+
+func verifyRSA(key crypto.PublicKey, digest, sig []byte) bool {
+	return rsa.VerifyPKCS1v15(key.(*rsa.PublicKey), crypto.SHA256, digest, sig) == nil
+}
+
+func isECDSA(curve elliptic.Curve) func(crypto.PublicKey) bool {
+	return func(key crypto.PublicKey) bool {
+		k, ok := key.(*ecdsa.PublicKey)
+		return ok && k.Curve == curve
+	}
+}
+
+func verifyECDSA(key crypto.PublicKey, digest, sig []byte) bool {
+	return ecdsa.VerifyASN1(key.(*ecdsa.PublicKey), digest, sig)
+}
+
+func isEd25519(key crypto.PublicKey) bool {
+	_, ok := key.(ed25519.PublicKey)
+	return ok
+}
+
+// Ed25519 of a message cannot be verified from a digest of it: that takes the
+// message. So it is Ed25519ph, of RFC 8032.
+func verifyEd25519ph(key crypto.PublicKey, digest, sig []byte) bool {
+	return ed25519.VerifyWithOptions(key.(ed25519.PublicKey), digest, sig, &ed25519.Options{Hash: crypto.SHA512}) == nil
+}
+
+// openHashedRekord reads an entry of Rekor v2, which is its own leaf. It is signed
+// by the key that it brings, so that the ring is not asked.
+func openHashedRekord(raw []byte, _ Keyring) (*Attestation, error) {
+	if len(raw) > leaf.MaxSize {
+		return nil, reason.Errorf(reason.EnvelopeTooLarge, "entry of %d bytes is over the limit of %d", len(raw), leaf.MaxSize)
+	}
+	e, err := leaf.ParseHashedRekord(raw)
+	if err != nil {
+		return nil, reason.Errorf(reason.EnvelopeMalformed, "reading the entry as hashedrekord 0.0.2 in canonical JSON: %w", err)
+	}
+	key, operator, err := rekorKey(e)
+	if err != nil {
+		return nil, err
+	}
+	if err := verifyRekor(e, key.key); err != nil {
+		return nil, err
+	}
+	l, err := leaf.Parse(raw)
+	if err != nil {
+		return nil, reason.Errorf(reason.EnvelopeMalformed, "deriving the leaf: %w", err)
+	}
+	algorithm, _, _ := strings.Cut(string(e.Digest), ":")
+	return &Attestation{
+		Raw: raw,
+		Claim: Claim{
+			Kind: l.Kind, Format: l.Format, Claim: l.Claim, Result: l.Result, Operator: operator,
+			Subjects: []Resource{{Digests: map[string]string{algorithm: e.Digest.Hex()}}},
+		},
+		Keys: []*PublicKey{key},
+		Leaf: l,
+		Text: raw,
+	}, nil
+}
+
+func verifyRekor(e *leaf.HashedRekord, key crypto.PublicKey) error {
+	s, ok := rekorSchemes[e.KeyDetails]
+	if !ok {
+		return reason.Errorf(reason.KeyUnsupported, "keyDetails %s, want one of %s", e.KeyDetails, strings.Join(RekorKeyDetails(), ", "))
+	}
+	if !s.fits(key) {
+		return reason.Errorf(reason.KeyUnsupported, "the key is no %s", e.KeyDetails)
+	}
+	if !strings.HasPrefix(string(e.Digest), s.algorithm+":") {
+		return reason.Errorf(reason.DigestInvalid, "digest %s, but %s signs %s", e.Digest, e.KeyDetails, s.algorithm)
+	}
+	if !s.verify(key, e.Digest.Bytes(), e.Signature) {
+		return reason.Errorf(reason.SignatureInvalid, "the signature of %s does not verify with the key in the entry", e.Digest)
+	}
+	return nil
+}
+
+// rekorKey returns the key that an entry brings and, if that is in a certificate,
+// whom it was issued to: nobody checked that the certificate is worth anything.
+func rekorKey(e *leaf.HashedRekord) (key *PublicKey, operator string, err error) {
+	spki, err := e.SPKI()
+	if err != nil {
+		return nil, "", reason.Errorf(reason.EnvelopeMalformed, "reading the entry's key: %w", err)
+	}
+	if e.Certificate {
+		cert, err := x509.ParseCertificate(e.Verifier)
+		if err != nil {
+			return nil, "", reason.Errorf(reason.KeyUnsupported, "parsing the entry's certificate: %w", err)
+		}
+		operator = identityOf(cert)
+	}
+	parsed, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		return nil, "", reason.Errorf(reason.KeyUnsupported, "parsing the entry's key: %w", err)
+	}
+	// A key has one fingerprint, so it must have one encoding.
+	if again, err := x509.MarshalPKIXPublicKey(parsed); err != nil || !bytes.Equal(again, spki) {
+		return nil, "", reason.Errorf(reason.KeyUnsupported, "the entry's key is not in its canonical encoding")
+	}
+	return &PublicKey{
+		Fingerprint: leaf.Fingerprint(leaf.SHA256(spki)),
+		PEM:         string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})),
+		key:         parsed,
+	}, operator, nil
+}
+
+// identityOf returns the subject alternative name of a certificate, as a URI.
+func identityOf(cert *x509.Certificate) string {
+	switch {
+	case len(cert.URIs) > 0:
+		return cert.URIs[0].String()
+	case len(cert.EmailAddresses) > 0:
+		return "mailto:" + cert.EmailAddresses[0]
+	}
+	return ""
 }

@@ -30,6 +30,7 @@ var interpreted = func() map[string]int {
 		_type subject predicatetype predicate name uri digest sha256 sha512 annotations role
 		builddefinition buildtype resolveddependencies rundetails builder id operator
 		result obtained outputs equivalence method rebuilder publickey url key reason
+		externalparameters ecosystem package artifact candidate target
 		internalparameters environment cpuvendor engine country version`) {
 		names[n] = i + 1
 	}

@@ -1,6 +1,11 @@
 package attest
 
 import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -24,17 +29,111 @@ var documents = []document{
 }
 
 // isOpenPGPKey reports whether raw begins as a transferable public key, in ASCII
-// armor or not.
-func isOpenPGPKey([]byte) bool { return false }
+// armor or not; secret keys are told, too, so as to refuse them by name.
+func isOpenPGPKey(raw []byte) bool {
+	if beginsArmor(raw, armorPublicKey) || beginsArmor(raw, armorSecretKey) {
+		return true
+	}
+	tag, ok := firstTag(raw)
+	return ok && (tag == tagPublicKey || tag == tagSecretKey)
+}
 
 // isOpenPGP reports whether raw is an OpenPGP message, or holds a cleartext or
 // detached signature.
-func isOpenPGP([]byte) bool { return false }
-
-func openOpenPGPKey([]byte, Keyring) (*Attestation, error) {
-	return nil, reason.Errorf(reason.FormatUnknown, "OpenPGP keys cannot be read yet")
+func isOpenPGP(raw []byte) bool {
+	if beginsArmor(raw, armorMessage) || beginsArmor(raw, armorCleartext) {
+		return true
+	}
+	tag, ok := firstTag(raw)
+	return ok && bytes.IndexByte(messageTags, tag) >= 0 || detachedAt(raw) >= 0
 }
 
-func openOpenPGP([]byte, Keyring) (*Attestation, error) {
-	return nil, reason.Errorf(reason.FormatUnknown, "OpenPGP signatures cannot be read yet")
+// messageTags are the types of packet that a message can begin with, also an
+// encrypted one, so as to refuse it by name.
+var messageTags = []byte{tagSignature, tagOnePass, tagCompressed, tagLiteral, 1, 3, 9, 18, 20}
+
+// firstTag returns the type of the packet that raw begins with, unless it begins
+// as text does.
+func firstTag(raw []byte) (tag byte, ok bool) {
+	switch {
+	case len(raw) == 0 || raw[0]&0x80 == 0:
+		return 0, false
+	case raw[0]&0x40 == 0:
+		return raw[0] & 0x3f >> 2, true
+	}
+	return raw[0] & 0x3f, true
+}
+
+// openOpenPGPKey reads a key that is its own enrolment, or its own revocation if
+// its owner revoked it.
+func openOpenPGPKey(raw []byte, _ Keyring) (*Attestation, error) {
+	key, err := parsePGPPublicKey(raw)
+	if err != nil {
+		return nil, err
+	}
+	k := key.key.(*pgpKey)
+	a := &Attestation{Raw: raw, Keys: []*PublicKey{key}}
+	a.Claim = Claim{
+		Kind:          leaf.KindEnrol,
+		Format:        FormatOpenPGPKey,
+		Claim:         leaf.ClaimOther,
+		Result:        leaf.NoResult,
+		PredicateType: TypeOpenPGPKey,
+		Subjects:      []Resource{{Name: string(key.Fingerprint), Digests: map[string]string{"sha256": key.Digest().Hex()}}},
+	}
+	if r := k.revocation(); r != nil {
+		a.Claim.Kind = leaf.KindRevoke
+		a.Revocation = &Revocation{Key: key.Fingerprint, Reason: strings.ToValidUTF8(r.RevocationReasonText, "\uFFFD")}
+	} else {
+		a.Claim.Operator = "openpgp4fpr:" + strings.ToUpper(strings.TrimPrefix(string(key.Fingerprint), "openpgp:"))
+		a.Enrolment = &Enrolment{Key: key, Operator: a.Claim.Operator}
+	}
+	return a, a.finish(k.bytes())
+}
+
+// openOpenPGP reads a signed document.
+func openOpenPGP(raw []byte, ring Keyring) (*Attestation, error) {
+	s, err := readSigned(raw)
+	if err != nil {
+		return nil, err
+	}
+	a := &Attestation{Raw: raw}
+	if a.Keys, a.Signatures, err = s.verify(ring); err != nil {
+		return nil, err
+	}
+	text := s.text()
+	i := slices.IndexFunc(documents, func(d document) bool { return d.is(text) })
+	if i < 0 {
+		var known []string
+		for _, d := range documents {
+			known = append(known, d.format)
+		}
+		return nil, reason.Errorf(reason.FormatUnknown, "what OpenPGP signed begins with %.40q, which is none of the known documents: %s",
+			text, strings.Join(known, ", "))
+	}
+	if err := documents[i].read(a, text); err != nil {
+		return nil, err
+	}
+	a.Claim.Kind, a.Claim.Format = leaf.KindAttestation, documents[i].format
+	return a, a.finish(s.payload())
+}
+
+// OpenSigned verifies the signatures of an OpenPGP message, a cleartext signature,
+// or a document followed by armored detached signatures, with keys from ring. It
+// returns the document, whatever it is, and who signed it, once for each signature.
+func OpenSigned(raw []byte, ring Keyring) (text []byte, signatures []SignatureInfo, err error) {
+	if len(raw) > MaxEnvelope {
+		return nil, nil, reason.Errorf(reason.EnvelopeTooLarge, "signed document of %d bytes is over the limit of %d", len(raw), MaxEnvelope)
+	}
+	if !isOpenPGP(bytes.TrimLeft(raw, blanks)) {
+		return nil, nil, reason.Errorf(reason.SignatureMissing, "no OpenPGP signature found")
+	}
+	s, err := readSigned(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, signatures, err = s.verify(ring); err != nil {
+		return nil, nil, err
+	}
+	return s.text(), signatures, nil
 }

@@ -126,13 +126,14 @@ func predicate[T any](s *Statement, predicateType string) (*T, error) {
 	return p, nil
 }
 
-// openStatement derives the claim of a Statement whose signatures verified.
-func (a *Attestation) openStatement(payload []byte) error {
+// openStatement derives the claim of a Statement whose signatures verified. types are
+// those that it may have.
+func (a *Attestation) openStatement(payload []byte, types ...string) error {
 	var s Statement
 	if err := decode(payload, &s); err != nil {
 		return reason.Errorf(reason.PayloadNotStatement, "parsing the payload as a Statement: %w", err)
 	}
-	if s.Type != StatementV1 {
+	if !slices.Contains(types, s.Type) {
 		return reason.Errorf(reason.PayloadNotStatement, "the payload's _type is %.80q, want %q", s.Type, StatementV1)
 	}
 	if s.PredicateType == "" {
@@ -179,6 +180,12 @@ func (a *Attestation) openProvenance(predicate jsontext.Value) error {
 	a.Claim.BuilderID = p.RunDetails.Builder.ID
 	a.Claim.Operator = p.RunDetails.Builder.Operator
 	a.Claim.Environment = withEngine(buildEnvironment(&p.BuildDefinition), p.RunDetails.Builder)
+	switch p.BuildDefinition.BuildType {
+	case BuildTypeOSSRebuild:
+		return a.openOSSRebuild(&p.BuildDefinition)
+	case BuildTypeOSSEquivalence:
+		return a.openOSSEquivalence(&p.BuildDefinition)
+	}
 	return a.setMaterials(&p.BuildDefinition)
 }
 

@@ -108,6 +108,9 @@ func (r *ring) revoke(fp leaf.Fingerprint, index uint64) {
 // unknown reports whether a key of an entry may have been enrolled by an entry
 // that cannot be read.
 func (r *ring) unknown(l *leaf.Leaf, index uint64) bool {
+	if l.BringsKeys() {
+		return false
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, fp := range l.Keys {

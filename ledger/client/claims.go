@@ -77,7 +77,9 @@ func (c *Client) ClaimsBy(ctx context.Context, query *cairnv1.ListAttestationsRe
 	for _, held := range logged {
 		l := *held
 		for _, k := range l.Leaf.Keys {
-			l.Operators = append(l.Operators, r.keys[k].enrolment.Enrolment.Operator)
+			if s := r.keys[k]; s != nil { // it is not of an entry that brings its key
+				l.Operators = append(l.Operators, s.enrolment.Enrolment.Operator)
+			}
 		}
 		slices.Sort(l.Operators)
 		l.Operators = slices.Compact(l.Operators)

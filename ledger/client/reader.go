@@ -191,7 +191,11 @@ func (r *reader) logged(ctx context.Context, e *cairnv1.Entry) (*Logged, []*cair
 		return nil, nil, err
 	}
 	err = VerifyInclusion(leaf.Hash(att.Text), index, proof.GetInclusionProof(), r.checkpoint.Tree)
-	return &Logged{Attestation: att, Index: index, path: proof.GetInclusionProof()}, resp.GetKeys(), err
+	keys := resp.GetKeys()
+	if att.Leaf.BringsKeys() {
+		keys = nil // it does not rest on their enrolment
+	}
+	return &Logged{Attestation: att, Index: index, path: proof.GetInclusionProof()}, keys, err
 }
 
 // readKeys gets the enrolments of the keys that signed what was read, and their
@@ -263,18 +267,34 @@ func (r *reader) enrolment(ctx context.Context, k *cairnv1.Key, index int64) (*L
 }
 
 // firstOf returns where a key is enrolled first: in the first entry that it
-// signed.
+// signed, but for those that bring the key themselves.
 func (r *reader) firstOf(ctx context.Context, k *cairnv1.Key) (int64, error) {
-	resp, err := r.client.ListAttestations(ctx, &cairnv1.ListAttestationsRequest{Key: k.GetFingerprint(), PageSize: 1})
-	if err != nil {
-		return 0, err
-	}
-	if list := resp.GetEntries(); len(list) > 0 && list[0].GetIndex() < r.checkpoint.N {
-		if l, err := leaf.Parse([]byte(list[0].GetLeaf())); err == nil && l.Kind == leaf.KindEnrol {
-			return list[0].GetIndex(), nil
+	req := &cairnv1.ListAttestationsRequest{Key: k.GetFingerprint(), PageSize: 100}
+	for range maxPages {
+		resp, err := r.client.ListAttestations(ctx, req)
+		if err != nil {
+			return 0, err
 		}
+		list := resp.GetEntries()
+		for len(list) > 0 && bringsKeys(list[0]) {
+			list = list[1:]
+		}
+		if len(list) > 0 && list[0].GetIndex() < r.checkpoint.N {
+			if l, err := leaf.Parse([]byte(list[0].GetLeaf())); err == nil && l.Kind == leaf.KindEnrol {
+				return list[0].GetIndex(), nil
+			}
+		}
+		if len(list) > 0 || resp.GetNextPageToken() == "" {
+			break
+		}
+		req.PageToken = resp.GetNextPageToken()
 	}
 	return 0, Misbehaved("key %s signed an entry, and the tree of size %d has no enrolment of it", k.GetFingerprint(), r.checkpoint.N)
+}
+
+func bringsKeys(e *cairnv1.Entry) bool {
+	l, err := leaf.Parse([]byte(e.GetLeaf()))
+	return err == nil && l.BringsKeys()
 }
 
 // at returns the entry at an index.

@@ -15,20 +15,27 @@
 //	subject <alg>:<hex>         1..128
 //	output <alg>:<hex>          0..128
 //
+// An entry of Rekor v2 is the other kind: its canonical JSON is the entry, so that
+// Rekor's clients can use the log as it is. See HashedRekord.
+//
 // Invariants:
 //   - Parse accepts exactly what Marshal writes: one text for each Leaf.
 //   - A leaf is a function of an attestation alone; it holds hashes and
 //     constants, never text that people wrote, so that an attestation can be
-//     withdrawn from the store without breaking a proof.
+//     withdrawn from the store without breaking a proof. A Rekor entry cannot: it
+//     is its own leaf, with a key or certificate and what they state.
 //   - Every key of the query index can be derived from the leaf alone.
 //
 // The package does no I/O.
 package leaf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -101,10 +108,20 @@ type Leaf struct {
 	Names    []Digest // sha256 of look-up names
 	Subjects []Digest
 	Outputs  []Digest
+	// Rekor is the text of a Rekor entry, from which all of the above follows;
+	// empty for a leaf that lines are written for.
+	Rekor string
 }
+
+// BringsKeys reports whether the keys that verify the leaf's attestation come with
+// it. Such keys need not be enrolled.
+func (l *Leaf) BringsKeys() bool { return l.Rekor != "" }
 
 // Marshal returns the text of l, or an error if l is not a valid leaf.
 func (l *Leaf) Marshal() ([]byte, error) {
+	if l.Rekor != "" {
+		return l.marshalRekor()
+	}
 	if err := l.check(); err != nil {
 		return nil, err
 	}
@@ -135,6 +152,19 @@ func (l *Leaf) Marshal() ([]byte, error) {
 	return b, nil
 }
 
+// marshalRekor returns the text that l keeps, if l says what it says.
+func (l *Leaf) marshalRekor() ([]byte, error) {
+	text := []byte(l.Rekor)
+	same, err := parseRekor(text)
+	if err != nil {
+		return nil, err
+	}
+	if !reflect.DeepEqual(l, same) {
+		return nil, errors.New("the leaf is not the one of its Rekor entry")
+	}
+	return text, nil
+}
+
 func appendLine(b []byte, word, value string) []byte {
 	b = append(b, word...)
 	b = append(b, ' ')
@@ -146,7 +176,7 @@ func (l *Leaf) check() error {
 	if !slices.Contains(kinds, l.Kind) {
 		return fmt.Errorf("unknown kind %q", l.Kind)
 	}
-	if !validFormat(l.Format) {
+	if !validFormat(l.Format) || l.Format == FormatHashedRekord {
 		return fmt.Errorf("invalid format %q", l.Format)
 	}
 	if !slices.Contains(claims, l.Claim) {
@@ -201,6 +231,9 @@ func validFormat(s string) bool {
 func Parse(text []byte) (*Leaf, error) {
 	if len(text) > MaxSize {
 		return nil, fmt.Errorf("leaf of %d bytes is over the limit of %d", len(text), MaxSize)
+	}
+	if bytes.HasPrefix(text, []byte("{")) {
+		return parseRekor(text)
 	}
 	body, ok := strings.CutSuffix(string(text), "\n")
 	if !ok {

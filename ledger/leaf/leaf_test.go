@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/leaf/leaftest"
 )
 
 func sum256(s string) leaf.Digest { return leaf.SHA256([]byte(s)) }
@@ -324,6 +325,13 @@ func FuzzParse(f *testing.F) {
 	f.Add(mustMarshal(f, l))
 	atAttestLimits(l)
 	f.Add(mustMarshal(f, l))
+	f.Add(leaftest.HashedRekord(f, "alice", "hello\n"))
+	of := leaf.HashedRekord{Digest: sum512(1), Signature: []byte{1}, KeyDetails: "X", Verifier: certificate("\x30\x00"), Certificate: true}
+	text, err := of.Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		l, err := leaf.Parse(text)
 		if err != nil {
@@ -338,6 +346,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if len(l.Keys) == 0 || len(l.Subjects) == 0 {
 			t.Fatalf("accepted without key or subject: %+v", l)
+		}
+		if l.Rekor != "" {
+			checkRekord(t, text)
 		}
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/client/clienttest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/leaf/leaftest"
 	"github.com/cairnlog/cairn/ledger/mirror"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
@@ -29,6 +30,7 @@ type askers struct {
 	keys             []*attest.Signer // enrolled; the last is revoked
 	stranger         *attest.Signer   // not enrolled
 	raws             [][]byte
+	rekor            int // index of a Rekor entry; the next is of an enrolled key
 }
 
 func newAskers(t *testing.T) *askers {
@@ -54,6 +56,12 @@ func newAskers(t *testing.T) *askers {
 	for i := range 260 { // more than a tile
 		add(a.keys[i%3].Sign(a.statement(t, i)))
 	}
+	a.rekor = len(a.raws)
+	enrolled, err := attest.NewSigner(leaftest.P256(t, "alice"))
+	must(t, err)
+	add(leaftest.HashedRekord(t, "bob", "released"), nil)
+	add(leaftest.HashedRekord(t, "alice", "released"), nil)
+	add(attest.Enrol(enrolled, "https://operator.example", ""))
 	add(attest.Revoke(a.keys[2], "lost"))
 	add(a.keys[0].Sign(a.statement(t, 1000)))
 
@@ -197,6 +205,9 @@ func (a *askers) questions() []question {
 		asking("an enrolment", "", (*client.Client).GetAttestation, envelope(1)),
 		asking("an attestation", "", (*client.Client).GetAttestation, envelope(100)),
 		asking("a revocation", "", (*client.Client).GetAttestation, envelope(len(a.raws)-2)),
+		asking("a Rekor entry", "", (*client.Client).GetAttestation, envelope(a.rekor)),
+		asking("a Rekor entry of an enrolled key", "", (*client.Client).GetAttestation, envelope(a.rekor+1)),
+		asking("an artifact of Rekor entries", "", (*client.Client).GetArtifact, &cairnv1.GetArtifactRequest{Digest: string(leaf.SHA256([]byte("released")))}),
 		asking("an attestation that is not there", reason.AttestationNotFound, (*client.Client).GetAttestation,
 			&cairnv1.GetAttestationRequest{Envelope: nowhere[7:]}),
 		asking("a key", "", (*client.Client).GetKey, &cairnv1.GetKeyRequest{Fingerprint: key(a.keys[0])}),

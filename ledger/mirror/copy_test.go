@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/leaf/leaftest"
 	"github.com/cairnlog/cairn/ledger/mirror"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -64,6 +66,28 @@ func TestCopy(t *testing.T) {
 		t.Errorf("the index differs (-grown +at once):\n%.2000s", diff)
 	}
 	everyEntryIsFound(t, l, to)
+}
+
+// TestCopyOfRekorEntries has a log that holds both kinds of leaves.
+func TestCopyOfRekorEntries(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.add(t, leaftest.HashedRekord(t, "bob", "released"))
+	l.grow(t, 98)
+	dir := t.TempDir()
+	r := copyLog(t, l, l.publish(t, t.TempDir()), dir)
+	if r.Tree.N != 98 || r.Withheld != 0 {
+		t.Errorf("%+v", r)
+	}
+	answer, err := mirror.Open(t.Context(), mirror.Dir(dir))
+	must(t, err)
+	c := client.NewLocal(dir, answer)
+	about := &cairnv1.ListAttestationsRequest{Digest: string(leaf.SHA256([]byte("released")))}
+	found, err := c.Claims(t.Context(), about, l.policy)
+	must(t, err)
+	if len(found.Logged) != 1 || found.Logged[0].Index != 1 || found.Logged[0].Operators != nil || !bytes.Equal(found.Logged[0].Raw, l.raws[1]) {
+		t.Errorf("the Rekor entry: %+v", found.Logged)
+	}
 }
 
 func shards(t *testing.T, dir string) map[string]string {

@@ -196,11 +196,11 @@ func (a *artifact) add(ctx context.Context, e *store.Entry) error {
 	a.bytes += len(att.Raw)
 	g := a.group(outputFor(a.digest, &att.Claim))
 	g.Claims = append(g.Claims, &cairnv1.LoggedClaim{Index: int64(e.Index), Claim: protoClaim(att)})
-	for _, k := range att.Keys {
-		key, err := a.service.Index.Key(ctx, k.Fingerprint)
-		if err != nil {
-			return err
-		}
+	keys, err := a.service.enrolled(ctx, att)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
 		if i, ok := slices.BinarySearch(g.Operators, key.Operator); !ok {
 			g.Operators = slices.Insert(g.Operators, i, key.Operator)
 		}

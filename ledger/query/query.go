@@ -70,14 +70,30 @@ func (s *Service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestatio
 		Claim:       protoClaim(att),
 		Checkpoint:  string(latest.Signed),
 	}
-	for _, k := range att.Keys {
-		key, err := s.Index.Key(ctx, k.Fingerprint)
-		if err != nil {
-			return nil, err
-		}
-		resp.Keys = append(resp.Keys, protoKey(key))
+	keys, err := s.enrolled(ctx, att)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		resp.Keys = append(resp.Keys, protoKey(k))
 	}
 	return resp, nil
+}
+
+// enrolled returns the keys of an attestation that are enrolled: all of them, but
+// of those that it brings itself.
+func (s *Service) enrolled(ctx context.Context, att *attest.Attestation) ([]*store.Key, error) {
+	keys := make([]*store.Key, 0, len(att.Keys))
+	for _, k := range att.Keys {
+		key, err := s.Index.Key(ctx, k.Fingerprint)
+		switch {
+		case err == nil:
+			keys = append(keys, key)
+		case !errors.Is(err, store.ErrNotFound) || !att.Leaf.BringsKeys():
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 // open reads an entry's attestation back from the store. The log says which

@@ -16,11 +16,14 @@ const (
 	DigestInvalid        Reason = "DIGEST_INVALID"
 	PurlInvalid          Reason = "PURL_INVALID"
 	PredicateInvalid     Reason = "PREDICATE_INVALID"
+	DocumentInvalid      Reason = "DOCUMENT_INVALID"
 	EnrolmentInvalid     Reason = "ENROLMENT_INVALID"
 	RevocationInvalid    Reason = "REVOCATION_INVALID"
 	SignatureMissing     Reason = "SIGNATURE_MISSING"
 	SignatureInvalid     Reason = "SIGNATURE_INVALID"
+	SignatureTooWeak     Reason = "SIGNATURE_TOO_WEAK"
 	KeyUnsupported       Reason = "KEY_UNSUPPORTED"
+	KeyNotValid          Reason = "KEY_NOT_VALID"
 	KeyNotEnrolled       Reason = "KEY_NOT_ENROLLED"
 	KeyRevoked           Reason = "KEY_REVOKED"
 	RevokerNotAuthorised Reason = "REVOKER_NOT_AUTHORISED"
@@ -88,6 +91,9 @@ var table = []Row{
 	{PredicateInvalid, InvalidArgument, 400, ExitUsage,
 		"The predicate does not parse, lacks a required field or contradicts itself.",
 		"Compare it with docs/formats.md."},
+	{DocumentInvalid, InvalidArgument, 400, ExitUsage,
+		"What was signed with OpenPGP is not as its format has it, or contradicts itself.",
+		"Compare it with the page of its format in docs/formats; what a program wrote is signed as it is."},
 	{EnrolmentInvalid, InvalidArgument, 400, ExitUsage,
 		"The enrolment's payload is not as specified, or not signed by the key in it alone.",
 		"Enrol with `cairn enrol --key KEY --operator URI`."},
@@ -100,9 +106,15 @@ var table = []Row{
 	{SignatureInvalid, InvalidArgument, 400, ExitNo,
 		"A signature does not verify.",
 		"Sign the envelope's pre-authentication encoding again with the named key; every signature must verify."},
+	{SignatureTooWeak, InvalidArgument, 400, ExitNo,
+		"A signature is of a kind that can be forged: over MD5 or SHA-1, or by a DSA key.",
+		"Sign again with a better digest: in gpg, with --digest-algo SHA512."},
 	{KeyUnsupported, InvalidArgument, 400, ExitUsage,
-		"The key is of a kind that the ledger does not take.",
-		"Use Ed25519 or ECDSA P-256."},
+		"The key is of a kind that the ledger does not take, or has nothing that may sign.",
+		"Use Ed25519, ECDSA P-256, or an OpenPGP key of RSA, ECDSA or EdDSA with its self-signatures."},
+	{KeyNotValid, FailedPrecondition, 400, ExitNo,
+		"The OpenPGP key might not sign at the time at which the signature was made: it had expired, was revoked, or is for other uses.",
+		"Sign with a valid key; if its owner has extended the key, enrol it as it is now."},
 	{KeyNotEnrolled, FailedPrecondition, 400, ExitNo,
 		"No enrolled key made this signature.",
 		"Enrol the key first: `cairn enrol --key KEY --operator URI`, then submit again."},

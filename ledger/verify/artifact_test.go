@@ -140,6 +140,10 @@ var artifactTests = []struct {
 	{"a toolchain that is called a source, too", func(l *ledger) { l.builds("a", "app", "source:tool", "toolchain:tool") },
 		1, nil, verify.VerdictUnproven, `toolchain "tool"`},
 	{"no materials", func(l *ledger) { l.builds("a", "app"); l.builds("b", "app") }, 2, nil, verify.VerdictUnproven, "it names no material"},
+	{"materials that are named and not pinned", func(l *ledger) {
+		l.builds("a", "app", "source:app.tar", "named:gcc")
+		l.builds("b", "app", "source:app.tar", "named:gcc")
+	}, 2, nil, verify.VerdictUnproven, "it pins by a sha256 or sha512 none of what was installed"},
 	{"a source that is not pinned", func(l *ledger) {
 		l.builds("a", "app", "unpinned:app.tar")
 		l.builds("b", "app", "unpinned:app.tar")

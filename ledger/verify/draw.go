@@ -198,6 +198,9 @@ func (h *heard) worthless(a *artifact) string {
 			return h.fault
 		}
 		if len(h.materials) == 0 && !a.supported {
+			if len(c.Materials) > 0 {
+				return "it pins by a sha256 or sha512 none of what was installed"
+			}
 			return "it names no material"
 		}
 		for i := range h.materials {

@@ -287,6 +287,9 @@ func (ev *Evidence) takeKeys(entries []verified) error {
 		}
 	}
 	for i := range entries {
+		if entries[i].Leaf.BringsKeys() {
+			continue // it does not rest on an enrolment
+		}
 		for _, k := range entries[i].Keys {
 			if x, ok := ev.enrolled[k.Fingerprint]; ok && x.index > entries[i].index {
 				return refuted(entries[i].id, "key %s signed it, which was enrolled later, in entry %d", k.Fingerprint, x.index)

@@ -200,8 +200,12 @@ func (g *graph) hear(i int) *heard {
 	return h
 }
 
-// follow meets the materials of a claim, each once.
+// follow meets the materials of a claim, each once; none of a claim that pins
+// nothing.
 func (g *graph) follow(h *heard, depth int) error {
+	if pinsNothing(h.Claim.Claim.Materials) {
+		return nil
+	}
 	type as struct {
 		digest leaf.Digest
 		role   string
@@ -232,6 +236,23 @@ func (g *graph) follow(h *heard, depth int) error {
 		h.materials = append(h.materials, m)
 	}
 	return nil
+}
+
+// pinsNothing reports whether materials that were built are named, and none of
+// them by a digest: what a Debian .buildinfo says of the packages that were
+// installed. It states no more of what something was made from than a claim that
+// names no material, also where it pins the source.
+func pinsNothing(materials []attest.Resource) bool {
+	named := false
+	for i := range materials {
+		if m := &materials[i]; m.IsBuilt() {
+			if len(m.Strong()) > 0 {
+				return false
+			}
+			named = true
+		}
+	}
+	return named
 }
 
 // rest makes a claim wait for a material that is built.

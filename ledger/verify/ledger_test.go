@@ -93,7 +93,8 @@ func thing(word string) attest.ResourceDescriptor {
 }
 
 // materials reads "role:word"; "unpinned:word" is a source without a strong
-// digest, and ":word" a material without a role.
+// digest, ":word" a material without a role, and "named:word" one without a
+// digest either.
 func materials(list []string) *attest.BuildDefinition {
 	d := &attest.BuildDefinition{BuildType: attest.BuildTypeStageX}
 	for _, m := range list {
@@ -101,6 +102,9 @@ func materials(list []string) *attest.BuildDefinition {
 		r := thing(word)
 		if role == "unpinned" {
 			role, r.Digest = "source", map[string]string{"sha1": strings.Repeat("0", 40)}
+		}
+		if role == "named" {
+			role, r = "", attest.ResourceDescriptor{Name: word, URI: "pkg:deb/debian/" + word + "@1"}
 		}
 		if role != "" {
 			r.Annotations = map[string]any{"role": role}

@@ -54,6 +54,24 @@ var unstatedTests = []struct {
 		l.rebuilds("b", "app", "app")
 		l.rebuilds("c", "app", "app")
 	}, verify.VerdictUnproven, verify.VerdictUnproven, false},
+	{"all name what was installed, and pin nothing but the source", func(l *ledger) {
+		l.builds("a", "app", "source:app.tar", "named:gcc", "named:make")
+		l.builds("b", "app", "named:gcc", "named:make", "unpinned:app.tar")
+	}, verify.VerdictUnproven, verify.VerdictReproduced, true},
+	{"one names what was installed, the other names no material", func(l *ledger) {
+		l.builds("a", "app", "source:app.tar", "named:gcc")
+		l.rebuilds("b", "app", "app")
+	}, verify.VerdictUnproven, verify.VerdictReproduced, true},
+	{"one names what was installed, the other pins it", func(l *ledger) {
+		l.builds("a", "app", "source:app.tar", "named:gcc")
+		l.builds("b", "app", "source:app.tar")
+	}, verify.VerdictUnproven, verify.VerdictReproduced, false},
+	{"all pin one of what was installed, and not the other", func(l *ledger) {
+		for _, who := range []string{"a", "b"} {
+			l.builds(who, "tool", "source:tool.tar")
+			l.builds(who, "app", "toolchain:tool", "named:make")
+		}
+	}, verify.VerdictUnproven, verify.VerdictUnproven, false},
 	{"a material of which nobody names any", func(l *ledger) {
 		for _, who := range []string{"a", "b"} {
 			l.builds(who, "tool")

@@ -254,6 +254,9 @@ func (v *entry) deriveLeaf() []byte {
 func (v *entry) attestation() {
 	const check = CheckAttestation
 	switch {
+	case v.in.Attestation == nil && v.leaf != nil && v.leaf.Rekor != "":
+		v.in.Attestation, v.attested = v.text, true
+		v.r.ok(check, "the entry is itself the attestation: %s", v.leaf.Envelope)
 	case v.in.Attestation == nil:
 		v.r.lacking(check, "the attestation is not given")
 	case v.leaf == nil:
@@ -298,6 +301,9 @@ func (v *entry) keys() {
 	case len(missing) == 0:
 		v.haveKeys = true
 		v.r.ok(check, "the public keys of the entry are known: %d of %d", len(v.publicKeys), len(v.leaf.Keys))
+	case v.leaf.BringsKeys() && v.attested:
+		v.haveKeys = true
+		v.r.ok(check, "the attestation brings the key that signed it")
 	case v.leaf.Kind == leaf.KindEnrol && v.attested:
 		// attest.Open takes the key from the enrolment; that it is the leaf's
 		// follows from the leaf being derived again.

@@ -26,14 +26,23 @@ func (l *Ledger) attestation(r *http.Request) (proto.Message, error) {
 		resp := &cairnv1.GetAttestationResponse{
 			Attestation: e.att.Raw, Entry: l.protoEntry(int64(i)), Claim: claim(e.att),
 		}
-		for _, k := range e.att.Leaf.Keys {
-			resp.Keys = append(resp.Keys, l.keys[k])
-		}
+		resp.Keys = l.enrolled(e.att.Leaf)
 		var err error
 		resp.Checkpoint, err = l.latest()
 		return resp, err
 	}
 	return nil, reason.Errorf(reason.AttestationNotFound, "no attestation %s is logged", want)
+}
+
+// enrolled returns the keys of a leaf that are: a Rekor entry's need not be.
+func (l *Ledger) enrolled(lf *leaf.Leaf) []*cairnv1.Key {
+	var keys []*cairnv1.Key
+	for _, fp := range lf.Keys {
+		if k := l.keys[fp]; k != nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 func (l *Ledger) list(r *http.Request) (proto.Message, error) {
@@ -116,9 +125,9 @@ func (l *Ledger) artifact(r *http.Request) (proto.Message, error) {
 			groups[output] = g
 			resp.Groups = append(resp.Groups, g)
 		}
-		for _, k := range e.att.Leaf.Keys {
-			if i, ok := slices.BinarySearch(g.Operators, l.keys[k].GetOperator()); !ok {
-				g.Operators = slices.Insert(g.Operators, i, l.keys[k].GetOperator())
+		for _, k := range l.enrolled(e.att.Leaf) {
+			if i, ok := slices.BinarySearch(g.Operators, k.GetOperator()); !ok {
+				g.Operators = slices.Insert(g.Operators, i, k.GetOperator())
 			}
 		}
 		if e.att.Claim.Claim == leaf.ClaimBuild {

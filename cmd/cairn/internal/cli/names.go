@@ -150,7 +150,7 @@ func readNamed(path string) (*file, error) {
 	if len(head) > attest.MaxEnvelope {
 		return n, nil
 	}
-	if looksLikeDSSE(head) {
+	if _, err := leaf.ParseHashedRekord(head); err == nil || looksLikeDSSE(head) {
 		n.kind, n.raw = attestationFile, head
 	} else if key, err := attest.ParsePublicKey(head); err == nil {
 		n.kind, n.key = publicKeyFile, key

@@ -13,6 +13,7 @@ import (
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/leaf/leaftest"
 )
 
 const hash = "9f2c5a1b0c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7"
@@ -86,6 +87,7 @@ func TestReadNamed(t *testing.T) {
 		{"nothing", "", artifactFile},
 		{"a public key", signer.Public.PEM, publicKeyFile},
 		{"an envelope", ` {"payloadType":"x","payload":"","signatures":[]}`, attestationFile},
+		{"a Rekor entry", string(leaftest.HashedRekord(t, "alice", "hello")), attestationFile},
 		{"a bad envelope", `{"payloadType":"","signatures":7}`, attestationFile},
 		{"other JSON", `{"payloadType":"x"}`, artifactFile},
 		{"a large artifact", strings.Repeat("x", attest.MaxEnvelope+5), artifactFile},

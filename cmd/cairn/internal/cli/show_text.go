@@ -14,7 +14,7 @@ import (
 
 // claimView is a claim in JSON.
 type claimView struct {
-	PredicateType string          `json:"predicateType"`
+	PredicateType string          `json:"predicateType"` // empty for a Rekor entry
 	Result        string          `json:"result,omitempty"`
 	Obtained      attest.Obtained `json:"obtained,omitempty"`
 	Subjects      []resourceView  `json:"subjects"`
@@ -129,6 +129,7 @@ func (v *showAnswer) text(p term.Printer) {
 	for _, k := range v.Keys {
 		k.text(p)
 	}
+	v.broughtText(p)
 	if !v.Proven {
 		field(p, "", "%s", p.Paint(term.Dim, "as the ledger tells it: cairn show ID proves an entry"))
 	}
@@ -159,7 +160,9 @@ func (v *showAnswer) entryText(p term.Printer) {
 		if c.Operator != "" {
 			field(p, "operator", "%s (claimed)", c.Operator)
 		}
-		field(p, "predicate", "%s", c.PredicateType)
+		if c.PredicateType != "" {
+			field(p, "predicate", "%s", c.PredicateType)
+		}
 	} else {
 		digestText(p, "subject", e.Subjects)
 		digestText(p, "output", e.Outputs)
@@ -205,6 +208,19 @@ func (k *keyView) text(p term.Printer) {
 	}
 	if k.Revoked != "" {
 		field(p, "", "%s at %s", p.Paint(term.Bad, "revoked"), k.Revoked)
+	}
+}
+
+// broughtText prints the keys that came with an attestation and are not enrolled.
+func (v *showAnswer) broughtText(p term.Printer) {
+	if v.Claim == nil {
+		return
+	}
+	for _, fp := range v.Entry.Keys {
+		if !slices.ContainsFunc(v.Keys, func(k keyView) bool { return k.Fingerprint == string(fp) }) {
+			field(p, "key", "%s", fp)
+			field(p, "", "it came with the attestation, and is not enrolled")
+		}
 	}
 }
 

@@ -156,7 +156,7 @@ func (o *online) sequence(ctx context.Context, raw []byte) (*submitted, error) {
 	if err != nil {
 		return nil, client.Misbehaved("the leaf does not parse: %v", err)
 	}
-	if resp.GetCreated() && l.Envelope != leaf.SHA256(raw) || !hasPayload(raw, l.Payload) {
+	if resp.GetCreated() && l.Envelope != leaf.SHA256(raw) || !hasPayload(raw, l) {
 		return nil, client.Misbehaved("the ledger logged something else than what was submitted")
 	}
 	if o.origin == "" {
@@ -170,14 +170,17 @@ func (o *online) sequence(ctx context.Context, raw []byte) (*submitted, error) {
 	return e, nil
 }
 
-// hasPayload reports whether a DSSE envelope has the payload with this digest.
-func hasPayload(raw []byte, want leaf.Digest) bool {
+// hasPayload reports whether an attestation has the payload that a leaf names.
+func hasPayload(raw []byte, l *leaf.Leaf) bool {
+	if l.Rekor != "" {
+		return l.Rekor == string(raw)
+	}
 	var env dsse.Envelope
 	if json.Unmarshal(raw, &env) != nil {
 		return false
 	}
 	payload, err := env.DecodeB64Payload()
-	return err == nil && leaf.SHA256(payload) == want
+	return err == nil && leaf.SHA256(payload) == l.Payload
 }
 
 func (e *submitted) setID(origin string) {
