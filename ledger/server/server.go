@@ -21,6 +21,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
 	"github.com/cairnlog/cairn/ledger/query"
+	"github.com/cairnlog/cairn/ledger/rebuilderd"
 	"github.com/cairnlog/cairn/ledger/store"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 	"github.com/cairnlog/cairn/proto/openapi"
@@ -36,9 +37,11 @@ type Config struct {
 	Blobs     store.Blobs
 	Index     store.Index
 	Builds    Builds // the queue of builds; nil for none
-	VKey      string // the log's verifier key, for people to copy
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// Rebuilderd answers rebuilderd's clients; nil for nobody.
+	Rebuilderd http.Handler
+	VKey       string // the log's verifier key, for people to copy
+	Logger     *slog.Logger
+	Now        func() time.Time
 }
 
 // Server serves a ledger's interfaces.
@@ -60,7 +63,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, closing: make(chan struct{})}
 	svc := &service{
 		Service: &query.Service{
-			Latest: latestOf(cfg.Publisher), Prover: cfg.Prover,
+			Latest: query.LatestOf(cfg.Publisher), Prover: cfg.Prover,
 			Blobs: cfg.Blobs, Index: cfg.Index, Keys: cfg.Intake.Keyring(),
 		},
 		intake:    cfg.Intake,
@@ -102,6 +105,13 @@ func (s *Server) routes(reg *prometheus.Registry) http.Handler {
 	}
 	mux.Handle("/v1/", s.gateway)
 	mux.Handle("/certifications/", s.certs)
+	if s.cfg.Rebuilderd != nil {
+		mux.Handle("GET "+rebuilderd.Path, s.cfg.Rebuilderd)
+	} else {
+		mux.HandleFunc("GET "+rebuilderd.Path, func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "this ledger does not answer rebuilderd's clients: its operator names no policy to judge by (rebuilderd.policy)", http.StatusNotImplemented)
+		})
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

@@ -78,17 +78,6 @@ func (s *service) awaitPublication(ctx context.Context, index uint64) (*checkpoi
 	return published, nil
 }
 
-// latestOf returns the checkpoint that answers are made from.
-func latestOf(publisher *checkpoint.Publisher) func() (*checkpoint.Published, error) {
-	return func() (*checkpoint.Published, error) {
-		p := publisher.Latest()
-		if p == nil {
-			return nil, &reason.Error{Reason: reason.NothingPublished, Message: "no checkpoint is published yet", RetryAfter: time.Second}
-		}
-		return p, nil
-	}
-}
-
 // WatchCheckpoints implements cairnv1.LedgerServiceServer.
 func (s *service) WatchCheckpoints(_ *cairnv1.WatchCheckpointsRequest, stream cairnv1.LedgerService_WatchCheckpointsServer) error {
 	ctx, cancel := context.WithCancel(stream.Context())

@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS keys (
 
 // OpenSQLiteIndex opens the database at path and creates it if it is missing.
 func OpenSQLiteIndex(ctx context.Context, path string) (*SQLiteIndex, error) {
-	w, r, err := openSQLite(ctx, path, "NORMAL", indexSchema)
+	w, r, err := OpenSQLite(ctx, path, "NORMAL", indexSchema)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func sizeOf(ctx context.Context, q queryer) (uint64, error) {
 
 // Add implements Index.
 func (x *SQLiteIndex) Add(ctx context.Context, entries []Entry) error {
-	err := inTx(ctx, x.w, func(tx *sql.Tx) error {
+	err := InTx(ctx, x.w, func(tx *sql.Tx) error {
 		size, err := sizeOf(ctx, tx)
 		if err != nil {
 			return err
