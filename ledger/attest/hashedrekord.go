@@ -86,7 +86,7 @@ func openHashedRekord(raw []byte, _ Keyring) (*Attestation, error) {
 	if err != nil {
 		return nil, reason.Errorf(reason.EnvelopeMalformed, "reading the entry as hashedrekord 0.0.2 in canonical JSON: %w", err)
 	}
-	key, operator, err := rekorKey(e)
+	key, identity, err := rekorKey(e)
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +101,14 @@ func openHashedRekord(raw []byte, _ Keyring) (*Attestation, error) {
 	return &Attestation{
 		Raw: raw,
 		Claim: Claim{
-			Kind: l.Kind, Format: l.Format, Claim: l.Claim, Result: l.Result, Operator: operator,
+			Kind: l.Kind, Format: l.Format, Claim: l.Claim, Result: l.Result,
 			Subjects: []Resource{{Digests: map[string]string{algorithm: e.Digest.Hex()}}},
 		},
 		Keys: []*PublicKey{key},
 		Leaf: l,
 		Text: raw,
+
+		Identity: identity,
 	}, nil
 }
 
@@ -129,40 +131,29 @@ func verifyRekor(e *leaf.HashedRekord, key crypto.PublicKey) error {
 
 // rekorKey returns the key that an entry brings and, if that is in a certificate,
 // whom it was issued to: nobody checked that the certificate is worth anything.
-func rekorKey(e *leaf.HashedRekord) (key *PublicKey, operator string, err error) {
+func rekorKey(e *leaf.HashedRekord) (key *PublicKey, identity *CertificateIdentity, err error) {
 	spki, err := e.SPKI()
 	if err != nil {
-		return nil, "", reason.Errorf(reason.EnvelopeMalformed, "reading the entry's key: %w", err)
+		return nil, nil, reason.Errorf(reason.EnvelopeMalformed, "reading the entry's key: %w", err)
 	}
 	if e.Certificate {
 		cert, err := x509.ParseCertificate(e.Verifier)
 		if err != nil {
-			return nil, "", reason.Errorf(reason.KeyUnsupported, "parsing the entry's certificate: %w", err)
+			return nil, nil, reason.Errorf(reason.KeyUnsupported, "parsing the entry's certificate: %w", err)
 		}
-		operator = identityOf(cert)
+		identity = identityOf(cert)
 	}
 	parsed, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
-		return nil, "", reason.Errorf(reason.KeyUnsupported, "parsing the entry's key: %w", err)
+		return nil, nil, reason.Errorf(reason.KeyUnsupported, "parsing the entry's key: %w", err)
 	}
 	// A key has one fingerprint, so it must have one encoding.
 	if again, err := x509.MarshalPKIXPublicKey(parsed); err != nil || !bytes.Equal(again, spki) {
-		return nil, "", reason.Errorf(reason.KeyUnsupported, "the entry's key is not in its canonical encoding")
+		return nil, nil, reason.Errorf(reason.KeyUnsupported, "the entry's key is not in its canonical encoding")
 	}
 	return &PublicKey{
 		Fingerprint: leaf.Fingerprint(leaf.SHA256(spki)),
 		PEM:         string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})),
 		key:         parsed,
-	}, operator, nil
-}
-
-// identityOf returns the subject alternative name of a certificate, as a URI.
-func identityOf(cert *x509.Certificate) string {
-	switch {
-	case len(cert.URIs) > 0:
-		return cert.URIs[0].String()
-	case len(cert.EmailAddresses) > 0:
-		return "mailto:" + cert.EmailAddresses[0]
-	}
-	return ""
+	}, identity, nil
 }

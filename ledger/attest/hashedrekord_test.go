@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"math/big"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,10 +165,10 @@ func TestHashedRekordIsRekors(t *testing.T) {
 	for _, s := range rekorSigners(t) {
 		for _, certified := range []bool{false, true} {
 			req := s.request(t, "hello\n")
-			operator := ""
+			var names []string
 			if certified {
 				s.certified(t, req, func(c *x509.Certificate) { c.EmailAddresses = []string{"alice@example"} })
-				operator = "mailto:alice@example"
+				names = []string{"alice@example"}
 			}
 			raw, err := rekorServer(req)
 			if err != nil {
@@ -183,11 +184,14 @@ func TestHashedRekordIsRekors(t *testing.T) {
 			}
 			checkOpened(t, raw, a)
 			want := attest.Claim{
-				Kind: leaf.KindAttestation, Format: "hashedrekord", Claim: leaf.ClaimOther, Result: leaf.NoResult, Operator: operator,
+				Kind: leaf.KindAttestation, Format: "hashedrekord", Claim: leaf.ClaimOther, Result: leaf.NoResult,
 				Subjects: []attest.Resource{{Digests: map[string]string{rekorHashes[s.hash]: hex.EncodeToString(req.Digest)}}},
 			}
 			if d := cmp.Diff(want, a.Claim); d != "" {
 				t.Errorf("%s: %s", s.details, d)
+			}
+			if certified != (a.Identity != nil) || certified && !slices.Equal(a.Identity.Names, names) {
+				t.Errorf("%s: the certificate's identity is %+v, want %q", s.details, a.Identity, names)
 			}
 			if fp := leaf.Fingerprint(leaf.SHA256(spkiOf(t, s.key.Public()))); a.Keys[0].Fingerprint != fp || !strings.HasPrefix(a.Keys[0].PEM, "-----BEGIN PUBLIC KEY-----\n") {
 				t.Errorf("%s: the key is %s, want %s", s.details, a.Keys[0].Fingerprint, fp)
@@ -204,7 +208,7 @@ func TestHashedRekordIdentity(t *testing.T) {
 	}
 	for want, change := range map[string]func(*x509.Certificate){
 		workflow.String(): func(c *x509.Certificate) { c.URIs = []*url.URL{workflow} },
-		"mailto:a@b":      func(c *x509.Certificate) { c.EmailAddresses = []string{"a@b"} },
+		"a@b":             func(c *x509.Certificate) { c.EmailAddresses = []string{"a@b"} },
 		"":                func(c *x509.Certificate) { c.DNSNames = []string{"host.example"} },
 	} {
 		req := s.request(t, "x")
@@ -213,8 +217,8 @@ func TestHashedRekordIdentity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.Claim.Operator != want {
-			t.Errorf("the operator is %q, want %q", a.Claim.Operator, want)
+		if got := strings.Join(a.Identity.Names, " "); got != want || a.Claim.Operator != "" {
+			t.Errorf("the names are %q, want %q; the operator, whom nobody checked, is %q", got, want, a.Claim.Operator)
 		}
 	}
 }
