@@ -58,6 +58,9 @@ type config struct {
 	LogLevel slog.Level `yaml:"logLevel"`
 	// Builds is the queue of builds; none if it is left out.
 	Builds *buildsConfig `yaml:"builds"`
+	// Rebuilderd is what rebuilderd's clients are answered by; nothing if it is
+	// left out.
+	Rebuilderd *rebuilderdConfig `yaml:"rebuilderd"`
 
 	// dev is set by -dev: keys and directories that are missing are made.
 	dev bool
@@ -107,7 +110,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs := flag.NewFlagSet("cairn-ledger", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE]\n"+
+		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-rebuilderd FILE]\n"+
 			"       cairn-ledger -config FILE [-check-config]\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")
@@ -118,6 +121,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	httpAddr := fs.String("http", "", "listen for HTTP on `ADDR`")
 	grpcAddr := fs.String("grpc", "", "listen for gRPC on `ADDR`")
 	debug := fs.String("debug", "", "serve profiles on the loopback `ADDR`")
+	verdicts := fs.String("rebuilderd", "", "answer rebuilderd's clients by the policy in `FILE`")
 	policyFile := fs.String("policy", "", "publish only what the tlog-policy in `FILE` accepts")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -140,6 +144,12 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	override(&c.HTTP, *httpAddr)
 	override(&c.GRPC, *grpcAddr)
 	override(&c.Policy, *policyFile)
+	if *verdicts != "" && c.Rebuilderd == nil {
+		c.Rebuilderd = &rebuilderdConfig{}
+	}
+	if c.Rebuilderd != nil {
+		override(&c.Rebuilderd.Policy, *verdicts)
+	}
 	override(&c.Debug, *debug)
 	return c, check, nil
 }
@@ -173,7 +183,7 @@ func (c *config) check() error {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}
-	if err := c.Builds.check(); err != nil {
+	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check()); err != nil {
 		return err
 	}
 	inside, err := filepath.Rel(c.Log, c.State)

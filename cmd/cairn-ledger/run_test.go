@@ -88,6 +88,7 @@ func TestUsage(t *testing.T) {
 		{"a port that is taken, for gRPC", []string{"-dev", dir, "-grpc", busy.Addr().String()}, 2, "listening for gRPC"},
 		{"profiles for others", []string{"-dev", dir, "-debug", "0.0.0.0:0"}, 2, "not a loopback address"},
 		{"a directory that cannot be made", []string{"-dev", "/dev/null/ledger"}, 2, "/dev/null/ledger"},
+		{"a policy for rebuilderd that is not there", []string{"-dev", dir, "-rebuilderd", filepath.Join(dir, "missing")}, 2, "reading rebuilderd's policy"},
 		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
 	} {
 		code, stdout, stderr := command(t, test.args...)
@@ -115,7 +116,10 @@ refreshInterval: 0s
 grace: 1m
 logLevel: debug
 builds: {database: DIR/builds.db, tokens: DIR/tokens, reproduce: {from: ["https://alice.example"]}}
+rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 `, 0, ""},
+		{"rebuilderd without a policy", paths + "rebuilderd: {database: DIR/r.db}\n", 2, "rebuilderd needs policy"},
+		{"an unknown key of rebuilderd", paths + "rebuilderd: {policy: x, tables: x}\n", 2, "tables"},
 		{"builds without tokens", paths + "builds: {database: DIR/builds.db}\n", 2, "builds needs database and tokens"},
 		{"builds without a database", paths + "builds: {tokens: DIR/tokens}\n", 2, "builds needs database and tokens"},
 		{"an unknown key of builds", paths + "builds: {database: x, tokens: x, reproduce: {form: []}}\n", 2, "form"},

@@ -61,7 +61,7 @@ func newRebuilders(t *testing.T, lines string) *rebuilders {
 	reads := &query.Service{Latest: query.LatestOf(pub), Prover: cfg.Prover, Blobs: cfg.Blobs, Index: cfg.Index, Keys: in.Keyring()}
 	w.cfg = rebuilderd.Config{
 		Path: filepath.Join(t.TempDir(), "rebuilderd.db"), Origin: "localhost/bench",
-		Policy: w.parse(fmt.Sprintf(policyOfTwo, cfg.VKey, w.alice.Public.Fingerprint, w.bob.Public.Fingerprint) + lines),
+		Policy: w.parse(w.policyOfTwo() + lines),
 		Client: client.NewLocal("this ledger", func(ctx context.Context, req proto.Message) (proto.Message, error) {
 			if _, ok := req.(*cairnv1.ListAttestationsRequest); ok && w.fail != nil {
 				return nil, w.fail
@@ -94,6 +94,10 @@ func (w *rebuilders) parse(text string) *policy.Policy {
 		w.Fatal(err)
 	}
 	return p
+}
+
+func (w *rebuilders) policyOfTwo() string {
+	return fmt.Sprintf(policyOfTwo, w.vkey, w.alice.Public.Fingerprint, w.bob.Public.Fingerprint)
 }
 
 func (w *rebuilders) open() {
@@ -342,7 +346,7 @@ func TestRebuilderdStartsAgain(t *testing.T) {
 		t.Errorf("after a restart it is %s", got)
 	}
 	_ = w.service.Close()
-	w.cfg.Policy = w.parse(strings.Replace(w.cfg.Policy.String(), "both 2 ", "both 1 ", 1))
+	w.cfg.Policy = w.parse(strings.Replace(w.policyOfTwo(), "both 2 ", "both 1 ", 1))
 	w.open()
 	w.built(w.alice, zlib, "zlib", leaf.Identical)
 	if p, body := w.list("?status=GOOD"); len(p) != 2 {
@@ -393,7 +397,7 @@ func TestRebuilderdFailsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.cfg.Policy = w.parse(strings.Replace(w.cfg.Policy.String(), w.vkey, vkey, 1))
+	w.cfg.Policy = w.parse(strings.Replace(w.policyOfTwo(), w.vkey, vkey, 1))
 	w.open()
 	w.step()
 	if resp, body := w.send(http.MethodGet, rebuilderd.Path, nil); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "does not satisfy the policy") {
