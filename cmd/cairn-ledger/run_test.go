@@ -182,6 +182,24 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestVerdictPolicy starts with policies by which rebuilderd's clients would never
+// be told that anything is good.
+func TestVerdictPolicy(t *testing.T) {
+	f := newFiles(t)
+	config := f.write("cairn-ledger.yaml", paths+"http: 127.0.0.1:0\ngrpc: 127.0.0.1:0\nrebuilderd: {policy: DIR/verdicts.policy}\n")
+	for name, test := range map[string]struct{ text, says string }{
+		"an unknown line": {"log VKEY\nquorum none\ntrust me\n", "parsing policy"},
+		"another log":     {"log " + newFiles(t).vkey + "\nquorum none\n", "does not name this log"},
+		"no rebuilder":    {"log VKEY\nquorum none\n", "names no rebuilder"},
+	} {
+		f.write("verdicts.policy", test.text)
+		code, stdout, stderr := command(t, "-config", config)
+		if code != 2 || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 2 and %q", name, code, stdout, stderr, test.says)
+		}
+	}
+}
+
 // TestTokens starts with files of tokens that are not there or not as they should
 // be.
 func TestTokens(t *testing.T) {

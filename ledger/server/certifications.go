@@ -266,19 +266,28 @@ func about(req *certification.Request, att *attest.Attestation) error {
 	return reason.Errorf(reason.ArgumentInvalid, "the attestation is not about %.300s: put it under a name that it has, which is %s", named(req), list.String())
 }
 
-// aHost is what a Host header may be to be shown in a command.
-var aHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]{1,255}$`)
+var (
+	// aHost is what a Host header may be to be shown in a command.
+	aHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]{1,255}$`)
+	// aKey is how refusals name an OpenPGP key.
+	aKey = regexp.MustCompile(`\b(?:[0-9A-F]{64}|[0-9A-F]{40}|[0-9A-F]{16})\b`)
+)
 
-// helpEnrol tells who submits without an enrolled key how to enrol it.
+// helpEnrol tells who submits what an OpenPGP key signed that is not enrolled how to
+// enrol it. The refusal says so of other keys.
 func helpEnrol(r *http.Request, err error) error {
 	e, ok := reason.Of(err)
 	if !ok || e.Reason != reason.KeyNotEnrolled || !aHost.MatchString(r.Host) {
+		return err
+	}
+	key := aKey.FindString(e.Message)
+	if key == "" {
 		return err
 	}
 	scheme := "http"
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "https"
 	}
-	return reason.Errorf(e.Reason, "%w; an OpenPGP key is enrolled by `gpg --armor --export KEY | curl --data-binary @- %s://%s/v1/attestations`, "+
-		"any other by `cairn enrol`; then submit again", err, scheme, r.Host)
+	return reason.Errorf(e.Reason, "OpenPGP key %s is not enrolled: enrol it with `gpg --armor --export %s | curl --data-binary @- %s://%s/v1/attestations`, then submit again",
+		key, key, scheme, r.Host)
 }

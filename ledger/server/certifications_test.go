@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -156,6 +158,34 @@ func TestCertificationsArePutAndFound(t *testing.T) {
 	}
 }
 
+// TestBuildinfoByCurl: a .buildinfo that gpg signed is put as it is, by whoever
+// enrolled the key with a request, too.
+func TestBuildinfoByCurl(t *testing.T) {
+	r := newRepository(t)
+	var raws [2][]byte
+	for i, name := range []string{"foreign.asc", "foreign.buildinfo"} {
+		var err error
+		if raws[i], err = os.ReadFile(filepath.Join("testdata", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if resp, body := r.send(http.MethodPost, "/v1/attestations", raws[0]); resp.StatusCode != http.StatusCreated {
+		t.Fatalf("enrolling: %s %s", resp.Status, body)
+	}
+	resp, body := r.send(http.MethodPut, "/certifications/pkg:deb/debian/cairn-sample-bin@1:1.0?arch=amd64", raws[1])
+	location := resp.Header.Get("Location")
+	if resp.StatusCode != http.StatusCreated || !strings.HasSuffix(location, "/"+leaf.SHA256(raws[1]).Hex()+".buildinfo") {
+		t.Fatalf("%s %q %s", resp.Status, location, body)
+	}
+	if resp, body = r.send(http.MethodGet, location, nil); body != string(raws[1]) || resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("%s %v %s", resp.Status, resp.Header, body)
+	}
+	// It is about another package, too.
+	if resp, body = r.send(http.MethodGet, "/certifications/pkg:deb/debian/cairn-sample@1:1.0?arch=all", nil); !strings.Contains(body, leaf.SHA256(raws[1]).Hex()) {
+		t.Errorf("%s %s", resp.Status, body)
+	}
+}
+
 func checkFileHeaders(t *testing.T, resp *http.Response) {
 	t.Helper()
 	for name, want := range map[string]string{
@@ -177,6 +207,10 @@ func TestCertificationsRefuse(t *testing.T) {
 	sum := leaf.SHA256(about).Hex()
 	acl := certification.Dir("pkg:deb/debian/acl@2")
 	stranger := statement(t, newSigner(t), "a", attrPurl)
+	foreign, err := os.ReadFile(filepath.Join("testdata", "foreign.buildinfo"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name, method, target string
 		body                 []byte
@@ -185,7 +219,9 @@ func TestCertificationsRefuse(t *testing.T) {
 	}{
 		{"another package", "PUT", "pkg:deb/debian/zlib@1", statement(t, r.key, "b", attrPurl), 400, "which is " + attrPurl},
 		{"no package", "PUT", "pkg:deb/debian/zlib@1", statement(t, r.key, "b"), 400, "POST it to /v1/attestations"},
-		{"a key that is not enrolled", "PUT", attrPurl, stranger, 400, "gpg --armor --export KEY | curl --data-binary @- " + r.url + "/v1/attestations"},
+		{"a key that is not enrolled", "PUT", attrPurl, stranger, 400, "cairn enrol"},
+		{"an OpenPGP key that is not enrolled", "PUT", attrPurl, foreign, 400,
+			"gpg --armor --export 612AB5BF4236E7C3C7C9A2D98B2A057FF2F1E2A7 | curl --data-binary @- " + r.url + "/v1/attestations`"},
 		{"nothing", "PUT", attrPurl, nil, 400, "empty"},
 		{"too much", "PUT", attrPurl, make([]byte, attest.MaxEnvelope+1), 413, "over the limit"},
 		{"under the name of another file", "PUT", acl + "/" + strings.Repeat("0", 64) + ".dsse.json", about, 400, "the file would be " + sum + ".dsse.json"},

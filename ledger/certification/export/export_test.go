@@ -28,8 +28,6 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-func init() { batchSize = 2 }
-
 const (
 	hello = "pkg:deb/debian/hello@2.10-3?arch=amd64"
 	attr  = "pkg:deb/debian/attr@1"
