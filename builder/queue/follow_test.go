@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store"
@@ -76,7 +77,7 @@ func (l *logged) log(raw []byte) *attest.Attestation {
 	}
 	e := store.Entry{Index: l.size, Text: att.Text, Leaf: att.Leaf}
 	if k := att.Enrolment; k != nil {
-		e.Enrols = &store.Key{Fingerprint: k.Key.Fingerprint, PEM: k.Key.PEM, Operator: k.Operator, Enrolled: l.size}
+		e.Keys = &keys.Change{Key: store.Key{Fingerprint: k.Key.Fingerprint, PEM: k.Key.PEM, Operator: k.Operator, Enrolled: l.size}}
 		l.ring = append(l.ring, k.Key)
 	}
 	if err := l.blobs.Put(l.Context(), []store.Blob{{Digest: att.Leaf.Envelope, Bytes: raw}}); err != nil {

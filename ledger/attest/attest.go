@@ -46,9 +46,10 @@ type Attestation struct {
 	// Text is the leaf's text, as it is logged.
 	Text []byte
 
-	Statement  *Statement  // if the payload is one
-	Enrolment  *Enrolment  // for leaf.KindEnrol
-	Revocation *Revocation // for leaf.KindRevoke
+	Statement   *Statement  // if the payload is one
+	Enrolment   *Enrolment  // for leaf.KindEnrol
+	Endorsement *Enrolment  // for leaf.KindEndorse: of a key by another
+	Revocation  *Revocation // for leaf.KindRevoke
 
 	// Signatures are those by OpenPGP, in their order: the format in which a
 	// signature says when it was made.

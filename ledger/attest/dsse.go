@@ -15,9 +15,10 @@ const FormatDSSE = "dsse"
 
 // Payload types of the DSSE envelopes that are logged.
 const (
-	TypeStatement  = "application/vnd.in-toto+json"
-	TypeEnrolment  = "application/vnd.cairn.enrol.v1+json"
-	TypeRevocation = "application/vnd.cairn.revoke.v1+json"
+	TypeStatement   = "application/vnd.in-toto+json"
+	TypeEnrolment   = "application/vnd.cairn.enrol.v1+json"
+	TypeEndorsement = "application/vnd.cairn.endorse.v1+json"
+	TypeRevocation  = "application/vnd.cairn.revoke.v1+json"
 
 	// TypeOpenPGPKey is what a bare OpenPGP key is (RFC 3156, section 7).
 	TypeOpenPGPKey = "application/pgp-keys"
@@ -30,7 +31,7 @@ func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 		return nil, reason.Errorf(reason.EnvelopeMalformed, "parsing DSSE envelope: %w", err)
 	}
 	switch env.PayloadType {
-	case TypeStatement, TypeEnrolment, TypeRevocation:
+	case TypeStatement, TypeEnrolment, TypeEndorsement, TypeRevocation:
 	default:
 		return nil, reason.Errorf(reason.PayloadTypeUnknown, "payloadType %.80q is not one that is logged", env.PayloadType)
 	}
@@ -60,6 +61,8 @@ func openDSSE(raw []byte, ring Keyring) (*Attestation, error) {
 	switch env.PayloadType {
 	case TypeStatement:
 		err = a.openStatement(payload, StatementV1)
+	case TypeEndorsement:
+		err = a.openEndorsement(payload)
 	case TypeRevocation:
 		err = a.openRevocation(payload)
 	}

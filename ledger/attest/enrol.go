@@ -21,11 +21,16 @@ type Enrolment struct {
 	URL      string // may be empty
 }
 
+// A key that cannot enrol itself is endorsed: the same payload, of type
+// TypeEndorsement, signed by one other key.
+
 // Revocation ends a key's use. Its payload, of type TypeRevocation, is
 //
 //	{"key": "<fingerprint>", "reason": "<text>"}
 //
-// Entries before it stay valid at their time.
+// signed by that key or by one that endorsed it. Entries before it stay valid at
+// their time. Whether the signer may revoke the key is for who knows the entries
+// before it: package keys.
 type Revocation struct {
 	Key    leaf.Fingerprint
 	Reason string // may be empty
@@ -46,6 +51,34 @@ const maxURI = 2048
 
 // openEnrolment reads the payload and returns the only key that may sign it.
 func (a *Attestation) openEnrolment(payload []byte) (Keyring, error) {
+	e, err := parseEnrolment(payload)
+	if err != nil {
+		return nil, err
+	}
+	a.Enrolment = e
+	a.Claim = e.claim(leaf.KindEnrol, TypeEnrolment)
+	return soleKey{e.Key}, nil
+}
+
+// openEndorsement reads the payload of an endorsement whose signatures verified.
+func (a *Attestation) openEndorsement(payload []byte) error {
+	e, err := parseEnrolment(payload)
+	switch {
+	case err != nil:
+		return err
+	case len(a.Keys) != 1:
+		return reason.Errorf(reason.EnrolmentInvalid, "an endorsement is signed by one key, this one by %d", len(a.Keys))
+	case a.Keys[0].Fingerprint == e.Key.Fingerprint:
+		return reason.Errorf(reason.EnrolmentInvalid, "key %s endorses itself: enrol it instead", e.Key.Fingerprint)
+	case e.Key.Fingerprint.OpenPGP():
+		return reason.Errorf(reason.EnrolmentInvalid, "key %s is an OpenPGP key, which enrols itself: submit its public key block", e.Key.Fingerprint)
+	}
+	a.Endorsement = e
+	a.Claim = e.claim(leaf.KindEndorse, TypeEndorsement)
+	return nil
+}
+
+func parseEnrolment(payload []byte) (*Enrolment, error) {
 	var p enrolmentJSON
 	if err := decode(payload, &p, json.RejectUnknownMembers(true)); err != nil {
 		return nil, reason.Errorf(reason.EnrolmentInvalid, "parsing enrolment: %w", err)
@@ -62,16 +95,18 @@ func (a *Attestation) openEnrolment(payload []byte) (Keyring, error) {
 			return nil, err
 		}
 	}
-	a.Enrolment = &Enrolment{Key: key, Operator: p.Operator, URL: p.URL}
-	a.Claim = Claim{
-		Kind:          leaf.KindEnrol,
+	return &Enrolment{Key: key, Operator: p.Operator, URL: p.URL}, nil
+}
+
+func (e *Enrolment) claim(kind leaf.Kind, payloadType string) Claim {
+	return Claim{
+		Kind:          kind,
 		Claim:         leaf.ClaimOther,
 		Result:        leaf.NoResult,
-		PredicateType: TypeEnrolment,
-		Subjects:      []Resource{keyResource(key.Fingerprint)},
-		Operator:      p.Operator,
+		PredicateType: payloadType,
+		Subjects:      []Resource{keyResource(e.Key.Fingerprint)},
+		Operator:      e.Operator,
 	}
-	return soleKey{key}, nil
 }
 
 func checkURI(member, s string) error {
@@ -84,7 +119,6 @@ func checkURI(member, s string) error {
 }
 
 // openRevocation reads the payload of a revocation whose signatures verified.
-// Until keys can be endorsed in the log, only the key itself may revoke it.
 func (a *Attestation) openRevocation(payload []byte) error {
 	var p revocationJSON
 	if err := decode(payload, &p, json.RejectUnknownMembers(true)); err != nil {
@@ -94,10 +128,11 @@ func (a *Attestation) openRevocation(payload []byte) error {
 	if !fp.Valid() {
 		return reason.Errorf(reason.RevocationInvalid, "key %.80q of the revocation is not a fingerprint", p.Key)
 	}
-	for _, k := range a.Keys {
-		if k.Fingerprint != fp {
-			return reason.Errorf(reason.RevokerNotAuthorised, "key %s may not revoke key %s", k.Fingerprint, fp)
-		}
+	if fp.OpenPGP() {
+		return reason.Errorf(reason.RevocationInvalid, "key %s is an OpenPGP key: submit its public key block with its revocation", fp)
+	}
+	if len(a.Keys) != 1 {
+		return reason.Errorf(reason.RevokerNotAuthorised, "a revocation is signed by one key, this one by %d", len(a.Keys))
 	}
 	a.Revocation = &Revocation{Key: fp, Reason: p.Reason}
 	a.Claim = Claim{
@@ -120,7 +155,15 @@ func Enrol(s *Signer, operator, url string) ([]byte, error) {
 	return s.signJSON(TypeEnrolment, enrolmentJSON{PublicKey: s.Public.PEM, Operator: operator, URL: url})
 }
 
+// Endorse returns the signer's endorsement of another key. url may be empty.
+func Endorse(s *Signer, key *PublicKey, operator, url string) ([]byte, error) {
+	return s.signJSON(TypeEndorsement, enrolmentJSON{PublicKey: key.PEM, Operator: operator, URL: url})
+}
+
 // Revoke returns the signed revocation of the signer's own key.
-func Revoke(s *Signer, why string) ([]byte, error) {
-	return s.signJSON(TypeRevocation, revocationJSON{Key: string(s.Public.Fingerprint), Reason: why})
+func Revoke(s *Signer, why string) ([]byte, error) { return RevokeOf(s, s.Public.Fingerprint, why) }
+
+// RevokeOf returns the signer's revocation of a key that it endorsed.
+func RevokeOf(s *Signer, key leaf.Fingerprint, why string) ([]byte, error) {
+	return s.signJSON(TypeRevocation, revocationJSON{Key: string(key), Reason: why})
 }

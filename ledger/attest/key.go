@@ -120,6 +120,14 @@ func (k *PublicKey) SPKIs() []leaf.Fingerprint {
 	return []leaf.Fingerprint{k.Fingerprint}
 }
 
+// Revoked reports whether an OpenPGP key holds its owner's revocation of it. What
+// it signed before is good only if the revocation says that the key is superseded
+// or retired.
+func (k *PublicKey) Revoked() bool {
+	pgp, ok := k.key.(*pgpKey)
+	return ok && pgp.revocation() != nil
+}
+
 // Merge returns the union of two copies of one key: of an OpenPGP key, all user
 // ids, subkeys and signatures that either has. In whatever order copies are
 // merged, the outcome is the same.

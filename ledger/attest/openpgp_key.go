@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
@@ -26,6 +25,7 @@ const (
 	MaxPGPUserIDs    = 64
 	MaxPGPSubkeys    = 64
 	MaxPGPSignatures = 1024
+	MaxPGPOwn        = 256       // signatures that claim to be the key's own, and are verified
 	MaxPGPUserID     = 2048      // bytes, as in gpg
 	MaxPGPKey        = 512 << 10 // bytes of the canonical form
 )
@@ -52,10 +52,10 @@ func (k *pgpKey) primary() *pgpPart { return k.parts[0] }
 
 // pgpReader collects the parts of a key from its packets.
 type pgpReader struct {
-	key                  pgpKey
-	current              *pgpPart // that signatures are over; nil if they are dropped
-	users, subkeys, sigs int
-	weak                 error // why a self-signature was dropped
+	key                       pgpKey
+	current                   *pgpPart // that signatures are over; nil if they are dropped
+	users, subkeys, sigs, own int
+	weak                      error // why a self-signature was dropped
 }
 
 // readPGPKey reads the packets of one key.
@@ -199,7 +199,13 @@ func (r *pgpReader) readSignature(p *packet.OpaquePacket) error {
 		}
 		return nil
 	}
-	if s.issuedBy(r.key.primary().key) && r.key.states(r.current, s) {
+	if !s.issuedBy(r.key.primary().key) {
+		return nil
+	}
+	if r.own++; r.own > MaxPGPOwn {
+		return errTooMany("signatures that claim to be its own", MaxPGPOwn)
+	}
+	if r.key.states(r.current, s) {
 		r.current.sigs = append(r.current.sigs, s)
 	}
 	return nil
@@ -342,8 +348,8 @@ func (k *pgpKey) merge(other *pgpKey) (*pgpKey, error) {
 		return nil, errTooMany("user ids", MaxPGPUserIDs)
 	case subkeys > MaxPGPSubkeys:
 		return nil, errTooMany("subkeys", MaxPGPSubkeys)
-	case sigs > MaxPGPSignatures:
-		return nil, errTooMany("signatures", MaxPGPSignatures)
+	case sigs > MaxPGPOwn:
+		return nil, errTooMany("signatures", MaxPGPOwn)
 	}
 	return &union, union.check(nil)
 }
@@ -375,14 +381,14 @@ func parsePGPPublicKey(raw []byte) (*PublicKey, error) {
 }
 
 func pgpKeyPackets(raw []byte) ([]byte, error) {
-	raw = bytes.TrimLeft(raw, blanks)
+	armored := bytes.TrimLeft(raw, blanks)
 	switch {
-	case beginsArmor(raw, armorSecretKey):
+	case beginsArmor(armored, armorSecretKey):
 		return nil, errSecretKey()
-	case !beginsArmor(raw, armorPublicKey):
+	case !beginsArmor(armored, armorPublicKey):
 		return raw, nil
 	}
-	packets, rest, err := cutArmor(raw, armorPublicKey)
+	packets, rest, err := cutArmor(armored, armorPublicKey)
 	if err != nil {
 		return nil, err
 	}
@@ -429,11 +435,8 @@ func goKey(key *packet.PublicKey) any {
 	case *pgped25519.PublicKey:
 		return ed25519.PublicKey(k.Point)
 	case *pgpecdsa.PublicKey:
-		curves := map[packet.Curve]elliptic.Curve{
-			packet.CurveNistP256: elliptic.P256(), packet.CurveNistP384: elliptic.P384(), packet.CurveNistP521: elliptic.P521(),
-		}
-		if c, err := key.Curve(); err == nil && curves[c] != nil {
-			if pub, err := ecdsa.ParseUncompressedPublicKey(curves[c], k.MarshalPoint()); err == nil {
+		if c, err := key.Curve(); err == nil && goCurves[c] != nil {
+			if pub, err := ecdsa.ParseUncompressedPublicKey(goCurves[c], k.MarshalPoint()); err == nil {
 				return pub
 			}
 		}

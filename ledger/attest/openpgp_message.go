@@ -5,7 +5,6 @@ import (
 	"compress/bzip2"
 	"compress/flate"
 	"compress/zlib"
-	"encoding/hex"
 	"errors"
 	"io"
 	"slices"
@@ -29,13 +28,13 @@ func readSigned(raw []byte) (*signed, error) {
 	trimmed := bytes.TrimLeft(raw, blanks)
 	var s *signed
 	var err error
-	switch _, binary := firstTag(trimmed); {
+	switch _, binary := firstTag(raw); {
 	case beginsArmor(trimmed, armorCleartext):
 		s, err = readCleartext(trimmed)
 	case beginsArmor(trimmed, armorMessage):
 		s, err = readArmoredMessage(trimmed)
 	case binary && detachedAt(raw) < 0:
-		s, err = readMessage(trimmed)
+		s, err = readMessage(raw)
 	default:
 		s, err = readDetached(raw)
 	}
@@ -60,7 +59,7 @@ func (s *signed) check() error {
 		case sig.SigType != packet.SigTypeBinary:
 			return reason.Errorf(reason.SignatureInvalid, "OpenPGP signature of type %#02x is not of a document", byte(sig.SigType))
 		case s.cleartext:
-			return reason.Errorf(reason.SignatureInvalid, "the signature of a cleartext must be one of text")
+			return reason.Errorf(reason.EnvelopeMalformed, "malformed cleartext signature: it must be a signature of text")
 		}
 	}
 	if text && bareCR(s.document) {
@@ -191,7 +190,7 @@ func readArmoredMessage(text []byte) (*signed, error) {
 // readMessage reads a message that is signed inline: its packets, or one
 // compressed packet with them.
 func readMessage(packets []byte) (*signed, error) {
-	list, err := splitPackets(packets)
+	list, err := splitPackets(packets, maxPackets)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +198,7 @@ func readMessage(packets []byte) (*signed, error) {
 		if packets, err = decompress(list[0].Contents); err != nil {
 			return nil, err
 		}
-		if list, err = splitPackets(packets); err != nil {
+		if list, err = splitPackets(packets, maxPackets); err != nil {
 			return nil, err
 		}
 	}
@@ -210,7 +209,8 @@ func readMessage(packets []byte) (*signed, error) {
 // they are of.
 const maxPackets = 2*MaxKeys + 2
 
-func splitPackets(packets []byte) ([]*packet.OpaquePacket, error) {
+// splitPackets returns packets, of which there may be no more than most.
+func splitPackets(packets []byte, most int) ([]*packet.OpaquePacket, error) {
 	var list []*packet.OpaquePacket
 	in := packet.NewOpaqueReader(bytes.NewReader(packets))
 	for {
@@ -219,10 +219,10 @@ func splitPackets(packets []byte) ([]*packet.OpaquePacket, error) {
 			return list, nil
 		}
 		if err != nil {
-			return nil, reason.Errorf(reason.EnvelopeMalformed, "reading an OpenPGP message: %w", err)
+			return nil, reason.Errorf(reason.EnvelopeMalformed, "reading OpenPGP packets: %w", err)
 		}
-		if len(list) == maxPackets {
-			return nil, reason.Errorf(reason.TooManyKeys, "an OpenPGP message of more than %d packets: at most %d keys may sign it", maxPackets, MaxKeys)
+		if len(list) == most {
+			return nil, reason.Errorf(reason.TooManyKeys, "more than %d OpenPGP packets: at most %d signatures are taken", most, MaxKeys)
 		}
 		list = append(list, p)
 	}
@@ -310,8 +310,8 @@ func notSigned(list []*packet.OpaquePacket) error {
 			return errSecretKey()
 		}
 	}
-	if len(list) > 0 && list[0].Tag == tagSignature {
-		return reason.Errorf(reason.EnvelopeMalformed, "an OpenPGP signature without what it is of: put the document before it, and it in ASCII armor, as in `cat FILE FILE.asc`")
+	if len(list) > 0 && !slices.ContainsFunc(list, func(p *packet.OpaquePacket) bool { return p.Tag != tagSignature }) {
+		return errAlone()
 	}
 	return reason.Errorf(reason.EnvelopeMalformed, "the OpenPGP message is not one text with its signatures, and nothing else")
 }
@@ -343,11 +343,7 @@ func (s *signed) addOnePass(onePass, sig *packet.OpaquePacket, last bool) error 
 		want = append(want, byte(len(got.Salt())))
 		want = append(want, got.Salt()...)
 	}
-	issuer, err := hex.DecodeString(got.onePassIssuer())
-	if err != nil {
-		return reason.Errorf(reason.InternalError, "reading an issuer: %w", err)
-	}
-	want = append(want, issuer...)
+	want = append(want, fromHex(got.onePassIssuer())...)
 	if onePass.Tag != tagOnePass || len(c) != len(want)+1 || !bytes.HasPrefix(c, want) || (c[len(c)-1] != 0) != last {
 		return reason.Errorf(reason.EnvelopeMalformed, "an OpenPGP message announces another signature than that of %s, which it has", got.issuer())
 	}

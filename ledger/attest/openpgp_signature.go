@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"crypto/elliptic"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -48,6 +49,11 @@ const (
 
 // critical marks a subpacket that must be understood.
 const critical = 0x80
+
+// single are the subpackets that may be there only once: that say when, until
+// when, what for, why, and by whom.
+var single = map[byte]bool{subCreated: true, 3: true, subExportable: true, 9: true, subIssuer: true,
+	27: true, 29: true, subEmbedded: true, subIssuerFingerprint: true}
 
 // pgpHashes are the hash functions that count, by their id; weakHashes those that
 // are refused by name.
@@ -104,11 +110,14 @@ func parsePGPSignature(body []byte) (*pgpSignature, error) {
 		return nil, err
 	}
 	s := new(pgpSignature)
-	embedded, err := s.readSubpackets(f)
+	unhashed, err := s.readSubpackets(f)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.rebuild(f, embedded)
+	if err := s.rebuild(f, unhashed); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func splitPGPSignature(body []byte) (*pgpFields, error) {
@@ -177,9 +186,9 @@ func canonicalMaterial(algorithm byte, material []byte) ([]byte, error) {
 	return b.BytesOrPanic(), nil
 }
 
-// readSubpackets checks the subpackets, notes the issuer, and returns the embedded
-// signature that is not hashed, if any.
-func (s *pgpSignature) readSubpackets(f *pgpFields) (embedded []byte, err error) {
+// readSubpackets checks the subpackets, notes the issuer, and returns the unhashed
+// ones that are kept: what says who made it, and the back signature.
+func (s *pgpSignature) readSubpackets(f *pgpFields) (kept []byte, err error) {
 	hashed, err := packet.OpaqueSubpackets(f.hashed)
 	if err != nil {
 		return nil, errMalformed("%w", err)
@@ -192,7 +201,7 @@ func (s *pgpSignature) readSubpackets(f *pgpFields) (embedded []byte, err error)
 	for _, p := range hashed {
 		kind := p.SubType &^ critical
 		// What is there twice, programs may read differently.
-		if seen[kind] && kind != subNotation {
+		if seen[kind] && single[kind] {
 			return nil, errMalformed("two subpackets of type %d", kind)
 		}
 		seen[kind] = true
@@ -208,19 +217,34 @@ func (s *pgpSignature) readSubpackets(f *pgpFields) (embedded []byte, err error)
 		case subIssuer, subIssuerFingerprint:
 			err = s.readIssuer(p)
 		case subEmbedded:
-			if embedded != nil || seen[subEmbedded] {
-				err = errMalformed("two signatures are embedded in it")
-			}
-			embedded = p.Contents
+			err = s.readBack(p, f)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if s.keyID == "" {
+	var b bytes.Buffer
+	switch {
+	case s.keyID == "" || f.head[0] == 6 && s.fingerprint == "":
 		return nil, reason.Errorf(reason.SignatureInvalid, "an OpenPGP signature does not say which key made it")
+	case f.head[0] == 6 && !seen[subIssuerFingerprint]:
+		writeSubpacket(&b, subIssuerFingerprint, append([]byte{6}, fromHex(s.fingerprint)...))
+	case f.head[0] == 4 && !seen[subIssuer]:
+		writeSubpacket(&b, subIssuer, fromHex(s.keyID))
 	}
-	return embedded, nil
+	if s.back != nil && !seen[subEmbedded] {
+		writeSubpacket(&b, subEmbedded, s.back.body)
+	}
+	return b.Bytes(), nil
+}
+
+// fromHex decodes what was encoded here.
+func fromHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic("attest: no hex: " + s)
+	}
+	return b
 }
 
 func (s *pgpSignature) readHashed(p *packet.OpaqueSubpacket, f *pgpFields) error {
@@ -237,9 +261,7 @@ func (s *pgpSignature) readHashed(p *packet.OpaqueSubpacket, f *pgpFields) error
 			return reason.Errorf(reason.SignatureInvalid, "an OpenPGP signature is not for others: it is not exportable")
 		}
 	case subEmbedded:
-		var err error
-		s.back, err = parseBackSignature(f, p.Contents)
-		return err
+		return s.readBack(p, f)
 	case subIssuer, subIssuerFingerprint:
 		return s.readIssuer(p)
 	}
@@ -271,17 +293,25 @@ func (s *pgpSignature) readIssuer(p *packet.OpaqueSubpacket) error {
 	return nil
 }
 
-// rebuild makes the packet's body, and has the library parse it.
-func (s *pgpSignature) rebuild(f *pgpFields, embedded []byte) error {
-	var kept []byte
-	if embedded != nil {
-		var err error
-		if s.back, err = parseBackSignature(f, embedded); err != nil {
-			return err
-		}
-		var b bytes.Buffer
-		writeSubpacket(&b, subEmbedded, s.back.body)
-		kept = b.Bytes()
+// readBack reads the signature that is embedded in another: only that of a subkey
+// over its primary key may be, and none is embedded in that.
+func (s *pgpSignature) readBack(p *packet.OpaqueSubpacket, f *pgpFields) (err error) {
+	c := p.Contents
+	if s.back != nil || packet.SignatureType(f.head[1]) != packet.SigTypeSubkeyBinding ||
+		len(c) < 2 || packet.SignatureType(c[1]) != packet.SigTypePrimaryKeyBinding {
+		return errMalformed("a signature is embedded in it that is no back signature, or a second one")
+	}
+	if s.back, err = parsePGPSignature(c); err != nil {
+		return fmt.Errorf("reading a back signature: %w", err)
+	}
+	return nil
+}
+
+// rebuild makes the packet's body with these unhashed subpackets, and has the
+// library parse it.
+func (s *pgpSignature) rebuild(f *pgpFields, unhashed []byte) error {
+	if f.head[0] == 4 && len(unhashed) > 0xffff {
+		return errMalformed("its back signature is too long")
 	}
 	var b cryptobyte.Builder
 	b.AddBytes(f.head)
@@ -295,10 +325,7 @@ func (s *pgpSignature) rebuild(f *pgpFields, embedded []byte) error {
 	}
 	area(f.hashed)
 	s.stated = len(b.BytesOrPanic())
-	if f.head[0] == 4 && len(kept) > 0xffff {
-		return errMalformed("its back signature is too long")
-	}
-	area(kept)
+	area(unhashed)
 	b.AddBytes(f.tag)
 	if f.head[0] == 6 {
 		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(f.salt) })
@@ -315,20 +342,6 @@ func (s *pgpSignature) rebuild(f *pgpFields, embedded []byte) error {
 	}
 	s.Signature = sig
 	return nil
-}
-
-// parseBackSignature reads the signature that is embedded in the one of f: only
-// that of a subkey over its primary key may be, and none is embedded in that.
-func parseBackSignature(f *pgpFields, body []byte) (*pgpSignature, error) {
-	if packet.SignatureType(f.head[1]) != packet.SigTypeSubkeyBinding ||
-		len(body) < 2 || packet.SignatureType(body[1]) != packet.SigTypePrimaryKeyBinding {
-		return nil, errMalformed("a signature is embedded in it that is no back signature")
-	}
-	s, err := parsePGPSignature(body)
-	if err != nil {
-		return nil, fmt.Errorf("reading a back signature: %w", err)
-	}
-	return s, nil
 }
 
 // writeSubpacket writes a subpacket with a length of five bytes.
@@ -410,7 +423,11 @@ func checkPGPKey(key *packet.PublicKey) error {
 		if n, err := key.BitLength(); err != nil || n < minRSA || n > maxRSA {
 			return fmt.Errorf("RSA of %d bits, want %d to %d", n, minRSA, maxRSA)
 		}
-	case packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
+	case packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
+	case packet.PubKeyAlgoECDSA:
+		if c, err := key.Curve(); err != nil || goCurves[c] == nil {
+			return fmt.Errorf("ECDSA over %s, want P-256, P-384 or P-521", c)
+		}
 	case packet.PubKeyAlgoEdDSA:
 		if c, err := key.Curve(); err != nil || c != packet.Curve25519 {
 			return fmt.Errorf("EdDSA over %s, want Ed25519", c)
@@ -419,6 +436,14 @@ func checkPGPKey(key *packet.PublicKey) error {
 		return errors.New("a key that does not sign, or is too weak for it: want RSA, ECDSA or EdDSA")
 	}
 	return nil
+}
+
+// goCurves are the curves of ECDSA that the standard library has. Verifying with
+// others takes so long that it would be an attack.
+var goCurves = map[packet.Curve]elliptic.Curve{
+	packet.CurveNistP256: elliptic.P256(),
+	packet.CurveNistP384: elliptic.P384(),
+	packet.CurveNistP521: elliptic.P521(),
 }
 
 // Sizes of RSA keys in bits. Larger ones take too long to verify with.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"regexp"
 
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -23,50 +25,69 @@ func detachedAt(raw []byte) int {
 // readDetached reads a document that is followed by armored signatures. Every byte
 // before the first of them is the document's.
 func readDetached(raw []byte) (*signed, error) {
+	document, armored, err := cutDetached(raw)
+	if err != nil {
+		return nil, err
+	}
+	s := &signed{document: document}
+	return s, s.addArmored(armored)
+}
+
+func cutDetached(raw []byte) (document, armored []byte, err error) {
 	at := detachedAt(raw)
 	switch {
 	case at < 0:
-		return nil, reason.Errorf(reason.SignatureMissing, "no OpenPGP signature found")
+		return nil, nil, reason.Errorf(reason.SignatureMissing, "no OpenPGP signature found")
 	case onlyBlank(raw[:at]):
-		return nil, reason.Errorf(reason.EnvelopeMalformed, "an OpenPGP signature without what it is of: put the document before it, as in `cat FILE FILE.asc`")
+		return nil, nil, errAlone()
 	}
-	s := &signed{document: raw[:at]}
 	for rest := raw[:at]; len(rest) > 0; {
 		var line []byte
 		if line, rest = nextLine(rest); bytes.HasPrefix(line, []byte("-----BEGIN PGP ")) {
-			return nil, reason.Errorf(reason.EnvelopeMalformed, "text goes before %.60q: what is signed there must stand alone", line)
+			return nil, nil, reason.Errorf(reason.EnvelopeMalformed, "text goes before %.60q: what is signed there must stand alone", line)
 		}
 	}
-	return s, s.addArmored(raw[at:])
+	return raw[:at], raw[at:], nil
+}
+
+func errAlone() error {
+	return reason.Errorf(reason.EnvelopeMalformed, "an OpenPGP signature without what it is of: put the document before it, and it in ASCII armor, as in `cat FILE FILE.asc`")
 }
 
 // addArmored adds the signatures of one or more blocks of armor, and nothing else.
 func (s *signed) addArmored(text []byte) error {
+	packets, err := signaturePackets(text)
+	if err != nil {
+		return err
+	}
+	return s.add(packets)
+}
+
+// signaturePackets returns the packets of one or more blocks of armor.
+func signaturePackets(text []byte) ([]*packet.OpaquePacket, error) {
+	var all []*packet.OpaquePacket
 	for !onlyBlank(text) {
 		body, rest, err := cutArmor(bytes.TrimLeft(text, blanks), armorSignature)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		packets, err := splitPackets(body)
+		packets, err := splitPackets(body, MaxKeys)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(packets) == 0 {
-			return reason.Errorf(reason.SignatureMissing, "an OpenPGP signature block without a signature")
+			return nil, reason.Errorf(reason.SignatureMissing, "an OpenPGP signature block without a signature")
 		}
-		if err := s.add(packets); err != nil {
-			return err
-		}
-		if len(s.sigs) > MaxKeys {
-			return nil // check says so
+		if all = append(all, packets...); len(all) > MaxKeys {
+			return nil, reason.Errorf(reason.TooManyKeys, "a document with more than %d signatures", MaxKeys)
 		}
 		text = rest
 	}
-	return nil
+	return all, nil
 }
 
 // hashHeader is the one header of a cleartext signature (RFC 9580, section 7.1).
-var hashHeader = regexp.MustCompile(`^Hash: ?(SHA1|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512)(, ?(SHA1|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512))*$`)
+var hashHeader = regexp.MustCompile(`^Hash: ?(MD5|SHA1|RIPEMD160|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512)(, ?(MD5|SHA1|RIPEMD160|SHA224|SHA256|SHA384|SHA512|SHA3-256|SHA3-512))*$`)
 
 // readCleartext reads a cleartext signature (RFC 9580, section 7). Whatever two
 // programs might read differently, or show otherwise than they verify it, is

@@ -6,12 +6,14 @@ import (
 	"errors"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // fetch gets the attestations of each batch, and takes in what changes the keys:
 // in the order of the log, before anybody verifies with them. Without
-// signatures, only enrolments are fetched: the query index is made of them.
+// signatures, only what brings keys is fetched: the query index is made of it.
 func (a *auditor) fetch(ctx context.Context, in <-chan *batch, out chan<- *batch) error {
 	for b := range in {
 		if err := a.fetchBatch(ctx, b); err != nil {
@@ -37,11 +39,11 @@ func (a *auditor) fetch(ctx context.Context, in <-chan *batch, out chan<- *batch
 }
 
 func (a *auditor) fetchBatch(ctx context.Context, b *batch) error {
-	b.raws, b.failed = make([][]byte, len(b.leaves)), make([]bool, len(b.leaves))
+	b.raws = make([][]byte, len(b.leaves))
 	var wanted []leaf.Digest
 	var places []int
 	for i, l := range b.leaves {
-		if l != nil && (!a.o.NoSignatures || l.Kind == leaf.KindEnrol) {
+		if l != nil && (!a.o.NoSignatures || bringsKey(l)) {
 			wanted, places = append(wanted, l.Envelope), append(places, i)
 		}
 	}
@@ -76,33 +78,55 @@ func (a *auditor) fetchBatch(ctx context.Context, b *batch) error {
 // ErrNoAttestations is returned by a source that has no attestations at all.
 var ErrNoAttestations = errors.New("the source has no attestations")
 
+// bringsKey reports whether an entry does to keys what its leaf does not say.
+func bringsKey(l *leaf.Leaf) bool {
+	return l.Kind == leaf.KindEnrol || l.Kind == leaf.KindEndorse || l.Kind == leaf.KindRevoke && l.Keys[0].OpenPGP()
+}
+
 // changeKeys replays what a batch does to keys.
 func (a *auditor) changeKeys(b *batch) {
 	for i, l := range b.leaves {
 		index := b.start + uint64(i)
-		switch {
-		case l == nil:
+		if l == nil {
 			a.ring.loseAll(index)
-		case l.Kind == leaf.KindEnrol:
+			continue
+		}
+		e := keys.EventOfLeaf(l, index)
+		if e == nil {
+			continue
+		}
+		if bringsKey(l) {
 			att := a.open(b, i)
-			if att == nil || att.Enrolment == nil {
-				b.failed[i] = true
-				a.ring.lose(l.Keys[0], index)
+			if att == nil {
+				a.ring.lose(e.Key, index)
 				continue
 			}
-			a.ring.enrol(att.Enrolment, index)
-		case l.Kind == leaf.KindRevoke:
-			// As the ledger does: the leaf says all.
-			a.ring.revoke(l.Keys[0], index)
+			e = keys.EventOf(att, index)
 		}
+		a.changeKey(e)
 	}
 }
 
-// checkAttestations verifies a batch's attestations, enrolments excepted: they
-// were verified when they were taken in.
+// changeKey replays what an entry does to a key. If its signer may not sign at
+// all, open finds that.
+func (a *auditor) changeKey(e *keys.Event) {
+	_, err := a.ring.Apply(e)
+	if err == nil || a.ring.isVague(e.Key, e.Index) || a.ring.isVague(e.By, e.Index) {
+		return
+	}
+	if r, ok := reason.Of(err); !bringsNothing(e) || ok && r.Reason == reason.RevokerNotAuthorised {
+		a.find(Attestation, "key-unauthorised", entry(e.Index), "%v", err)
+	}
+}
+
+// bringsNothing reports whether an event was known from a leaf alone.
+func bringsNothing(e *keys.Event) bool { return e.Public == nil }
+
+// checkAttestations verifies a batch's attestations, but those that were
+// verified when their keys were taken in.
 func (a *auditor) checkAttestations(b *batch) {
 	for i, l := range b.leaves {
-		if l != nil && l.Kind != leaf.KindEnrol {
+		if l != nil && !bringsKey(l) {
 			a.open(b, i)
 		}
 	}
@@ -134,8 +158,8 @@ func (a *auditor) open(b *batch, i int) *attest.Attestation {
 	case !bytes.Equal(att.Text, b.texts[i]):
 		a.find(Attestation, "leaf-differs", where, "another leaf follows from the attestation than is logged")
 	default:
-		if fp, was := a.ring.revoked(l, index); was {
-			a.find(Attestation, "key-revoked", where, "key %s was revoked before", fp)
+		if err := a.ring.allows(l, index); err != nil {
+			a.find(Attestation, "key-revoked", where, "%v", err)
 			return nil
 		}
 		return att

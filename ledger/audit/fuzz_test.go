@@ -7,7 +7,7 @@ import (
 
 // A state has one encoding, and nothing panics.
 func FuzzParseState(f *testing.F) {
-	s := &state{Schema: stateSchema, Origin: "log.example", Note: "note", Size: 300, Aligned: [][]byte{make([]byte, 32)}, Keys: []stateKey{}}
+	s := &state{Schema: stateSchema, Origin: "log.example", Note: "note", Size: 300, Aligned: [][]byte{make([]byte, 32)}, Keys: []stateKey{}, Endorsed: []stateEndorsed{}}
 	text, err := s.marshal()
 	if err != nil {
 		f.Fatal(err)

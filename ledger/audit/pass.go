@@ -24,7 +24,6 @@ type batch struct {
 	texts  [][]byte // nil where the entry is lost or is not a leaf
 	leaves []*leaf.Leaf
 	raws   [][]byte // their attestations, nil where they are missing
-	failed []bool   // of enrolments, which are checked before the others
 }
 
 // pass streams the entries through the tree, and hands them to those who check
@@ -53,7 +52,7 @@ func (a *auditor) pass(ctx context.Context) error {
 	err := g.Wait()
 	a.report.PassSeconds = time.Since(began).Seconds()
 	a.report.Coverage.Signatures = !a.o.NoSignatures
-	a.report.Counts.Keys.Store(uint64(a.ring.count()))
+	a.report.Counts.Keys.Store(uint64(a.ring.Count()))
 	return err
 }
 

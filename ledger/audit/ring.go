@@ -1,25 +1,29 @@
 package audit
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
-	"github.com/cairnlog/cairn/ledger/store"
 )
 
-// ring is the keys that the log enrolled and revoked, with the entries that did
-// so. The rules are intake.Keyring's; but that one is of the present, and this
-// one of every index: an entry may be signed by the keys enrolled before it and
-// not revoked before it.
+// ring is what the entries of the log did to keys, and what of it cannot be
+// known because an entry cannot be read.
 //
 // Entries are added to it in their order, and looked up in any.
 type ring struct {
-	mu   sync.RWMutex
-	keys map[leaf.Fingerprint]*enrolled
-	// lost is the first index of an entry that may have enrolled anything.
+	*keys.History
+
+	mu sync.RWMutex
+	// vague has the keys of entries that cannot be read, with the first of these.
+	vague map[leaf.Fingerprint]uint64
+	// lost is the first index of an entry that may have brought any key.
 	lost *uint64
+
+	uses sync.Map // *uses, by *attest.PublicKey
 	// prepared is how many keys are.
 	prepared atomic.Int32
 }
@@ -31,64 +35,41 @@ const (
 	maxPrepared  = 16
 )
 
-type enrolled struct {
-	key   *attest.PublicKey // nil if its enrolment cannot be read
-	first uint64
-	row   store.Key // what the query index has of it
-	// vague says that an enrolment of it cannot be read, so that row is not known.
-	vague bool
-
-	uses atomic.Int32
+type uses struct {
+	n    atomic.Int32
 	fast atomic.Pointer[attest.PublicKey] // prepared, for who signs much
 }
 
 // ready returns the key to verify with.
-func (r *ring) ready(e *enrolled) *attest.PublicKey {
-	if fast := e.fast.Load(); fast != nil {
+func (r *ring) ready(k *attest.PublicKey) *attest.PublicKey {
+	v, ok := r.uses.Load(k)
+	if !ok {
+		v, _ = r.uses.LoadOrStore(k, new(uses))
+	}
+	u := v.(*uses)
+	if fast := u.fast.Load(); fast != nil {
 		return fast
 	}
-	if e.uses.Add(1) == prepareAfter && r.prepared.Add(1) <= maxPrepared {
-		e.fast.Store(e.key.Prepare())
+	if u.n.Add(1) == prepareAfter && r.prepared.Add(1) <= maxPrepared {
+		u.fast.Store(k.Prepare())
 	}
-	return e.key
+	return k
 }
 
-func newRing() *ring { return &ring{keys: make(map[leaf.Fingerprint]*enrolled)} }
-
-func (r *ring) count() int {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.keys)
+func newRing() *ring {
+	return &ring{History: new(keys.History), vague: make(map[leaf.Fingerprint]uint64)}
 }
 
-// enrol adds the key of a verified enrolment.
-func (r *ring) enrol(e *attest.Enrolment, index uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	row := store.Key{Fingerprint: e.Key.Fingerprint, PEM: e.Key.PEM, Operator: e.Operator, URL: e.URL, Enrolled: index}
-	had := r.keys[row.Fingerprint]
-	if had == nil {
-		r.keys[row.Fingerprint] = &enrolled{key: e.Key, first: index, row: row}
-		return
-	}
-	row.Revoked = had.row.Revoked
-	had.row = row
-	if had.key == nil {
-		had.key = e.Key
-	}
-}
-
-// lose notes that the enrolment of a key cannot be read.
+// lose notes that an entry about a key cannot be read.
 func (r *ring) lose(fp leaf.Fingerprint, index uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.keys[fp] == nil {
-		r.keys[fp] = &enrolled{first: index, row: store.Key{Fingerprint: fp, Enrolled: index}}
+	if _, ok := r.vague[fp]; !ok {
+		r.vague[fp] = index
 	}
-	r.keys[fp].vague = true
 }
 
-// loseAll notes that an entry cannot be read, and what it enrolled neither.
+// loseAll notes that an entry cannot be read, and what it did to keys neither.
 func (r *ring) loseAll(index uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,41 +78,37 @@ func (r *ring) loseAll(index uint64) {
 	}
 }
 
-func (r *ring) revoke(fp leaf.Fingerprint, index uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e := r.keys[fp]; e != nil && e.row.Revoked == nil {
-		e.row.Revoked = &index
-	}
+// isVague reports whether what the entries before an index did to a key is not
+// known.
+func (r *ring) isVague(fp leaf.Fingerprint, index uint64) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	since, ok := r.vague[fp]
+	return ok && since < index || r.lost != nil && *r.lost < index
 }
 
-// unknown reports whether a key of an entry may have been enrolled by an entry
-// that cannot be read.
+// unknown reports whether a key of an entry is not known, and may have been
+// brought by an entry that cannot be read.
 func (r *ring) unknown(l *leaf.Leaf, index uint64) bool {
 	if l.BringsKeys() {
 		return false
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	for _, fp := range l.Keys {
-		e := r.keys[fp]
-		if e == nil && r.lost != nil && *r.lost < index || e != nil && e.key == nil && e.first < index {
+		if _, ok := r.LookupAt(fp, index); !ok && r.isVague(fp, index) {
 			return true
 		}
 	}
 	return false
 }
 
-// revoked returns the first key of an entry that was revoked before it.
-func (r *ring) revoked(l *leaf.Leaf, index uint64) (leaf.Fingerprint, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, fp := range l.Keys {
-		if e := r.keys[fp]; e != nil && e.row.Revoked != nil && *e.row.Revoked < index {
-			return fp, true
-		}
+// allows says why the keys of an entry may not sign it, as far as is known.
+func (r *ring) allows(l *leaf.Leaf, index uint64) error {
+	err := r.Allows(l, index)
+	var refused *keys.NotAllowed
+	if errors.As(err, &refused) && refused.Standing != keys.Revoked && r.isVague(refused.Key, index) {
+		return nil
 	}
-	return "", false
+	return err
 }
 
 // at is the ring at an entry. It implements attest.Keyring.
@@ -143,26 +120,26 @@ type at struct {
 
 // Lookup implements attest.Keyring.
 func (v at) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
-	v.mu.RLock()
-	e := v.keys[fp]
-	v.mu.RUnlock()
-	if e == nil || e.key == nil || e.first >= v.index {
+	k, ok := v.LookupAt(fp, v.index)
+	if !ok {
 		return nil, false
 	}
-	return v.ready(e), true
+	return v.ready(k), true
 }
 
-// Hinted implements attest.Keyring. Candidates has the few keys that matter.
-func (v at) Hinted(string) []*attest.PublicKey { return nil }
+// Hinted implements attest.Keyring, among the few keys that matter.
+func (v at) Hinted(keyID string) []*attest.PublicKey {
+	return v.HintedAt(keyID, v.leaf.Keys, v.index)
+}
 
 // Candidates implements attest.Keyring: a signature without a key id can only
 // be by a key that the leaf names.
 func (v at) Candidates() []*attest.PublicKey {
-	var keys []*attest.PublicKey
+	var list []*attest.PublicKey
 	for _, fp := range v.leaf.Keys {
 		if k, ok := v.Lookup(fp); ok {
-			keys = append(keys, k)
+			list = append(list, k)
 		}
 	}
-	return keys
+	return list
 }

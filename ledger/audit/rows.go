@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/store"
@@ -29,6 +31,10 @@ func (a *auditor) openRows(ctx context.Context) {
 		a.find(Incomplete, "index-missing", indexName, "the query index is not there; the ledger rebuilds it when it starts")
 		return
 	}
+	if err == nil && a.outdated(ctx, db) {
+		_ = db.Close()
+		return
+	}
 	r := &rows{terms: newTerms(a, indexName+", terms", store.Terms), db: db}
 	r.each = r.eachTerm
 	if err == nil {
@@ -43,6 +49,16 @@ func (a *auditor) openRows(ctx context.Context) {
 	}
 	a.rows, a.terms = r, r.terms
 	a.report.Coverage.Index = true
+}
+
+// outdated reports whether an index is of an earlier version, after a finding.
+func (a *auditor) outdated(ctx context.Context, db *sql.DB) bool {
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version >= store.IndexVersion {
+		return false // what is wrong shows when it is read
+	}
+	a.find(Incomplete, "index-outdated", indexName, "the query index has version %d, not %d; the ledger rebuilds it when it starts", version, store.IndexVersion)
+	return true
 }
 
 func (r *rows) close() error {
@@ -154,62 +170,95 @@ func (r *rows) eachTerm(ctx context.Context, f func(term []byte, idx int64)) err
 	return nil
 }
 
-// checkKeys compares the table of keys.
+// checkKeys compares the tables of keys and endorsements.
 func (r *rows) checkKeys(ctx context.Context) error {
-	result, err := r.db.QueryContext(ctx, "SELECT fingerprint, pem, operator, url, enrolled, revoked FROM keys")
+	list, standing := r.a.ring.Snapshot()
+	missing := make(map[string]func() bool) // whether that counts, by the row's name
+	for _, k := range list {
+		missing[rowOfKey(k.Fingerprint)] = func() bool { return !r.a.ring.isVague(k.Fingerprint, r.a.end.N()) }
+	}
+	logged := make(map[string]store.Endorsement)
+	for _, e := range standing {
+		logged[rowOfEndorsement(&e)] = e
+		// An entry that is not published yet may have ended it.
+		missing[rowOfEndorsement(&e)] = func() bool {
+			return !r.a.ring.isVague(e.Key, r.a.end.N()) && (r.a.Unpublished == nil || r.a.Unpublished() <= r.a.end.N())
+		}
+	}
+	seen := uint64(0)
+	err := r.eachRow(ctx, store.SelectKeys, func(row store.Row) error {
+		k, err := store.ScanKey(row)
+		if err != nil {
+			return err
+		}
+		seen++
+		delete(missing, rowOfKey(k.Fingerprint))
+		r.checkKey(k)
+		return nil
+	})
+	if err != nil || r.broken {
+		return err
+	}
+	err = r.eachRow(ctx, store.SelectEndorsements, func(row store.Row) error {
+		e, err := store.ScanEndorsement(row)
+		if err != nil {
+			return err
+		}
+		seen++
+		delete(missing, rowOfEndorsement(e))
+		if !r.a.ahead(e.Index) && !r.a.ring.isVague(e.Key, r.a.end.N()) && logged[rowOfEndorsement(e)] != *e {
+			r.a.find(Corrupt, "index-row-differs", indexName+", "+rowOfEndorsement(e), "no such endorsement stands by the log")
+		}
+		return nil
+	})
+	if err != nil || r.broken {
+		return err
+	}
+	for _, row := range slices.Sorted(maps.Keys(missing)) {
+		if missing[row]() {
+			r.a.find(Incomplete, "index-row-missing", indexName+", "+row, "the row is not there")
+		}
+	}
+	r.a.report.Counts.IndexRows.Add(seen)
+	return nil
+}
+
+func rowOfKey(fp leaf.Fingerprint) string { return "keys, " + string(fp) }
+
+func rowOfEndorsement(e *store.Endorsement) string {
+	return fmt.Sprintf("endorsements, %s by %s", e.Key, e.Endorser)
+}
+
+// eachRow calls f with each row of an answer.
+func (r *rows) eachRow(ctx context.Context, query string, f func(store.Row) error) error {
+	result, err := r.db.QueryContext(ctx, query)
 	if err != nil {
 		return r.fail(ctx, err)
 	}
 	defer func() { _ = result.Close() }()
-	seen := make(map[leaf.Fingerprint]bool)
 	for result.Next() {
-		var k store.Key
-		var revoked sql.Null[uint64]
-		if err := result.Scan(&k.Fingerprint, &k.PEM, &k.Operator, &k.URL, &k.Enrolled, &revoked); err != nil {
+		if err := f(result); err != nil {
 			return r.fail(ctx, err)
 		}
-		if revoked.Valid {
-			k.Revoked = &revoked.V
-		}
-		seen[k.Fingerprint] = true
-		r.checkKey(&k)
 	}
 	if err := result.Err(); err != nil {
 		return r.fail(ctx, err)
 	}
-	for fp, e := range r.a.ring.keys {
-		if !e.vague && !seen[fp] {
-			r.a.find(Incomplete, "index-row-missing", indexName+", keys", "key %s is not there", fp)
-		}
-	}
-	r.a.report.Counts.IndexRows.Add(uint64(len(seen)))
 	return nil
 }
 
 // checkKey compares one row of keys. What entries change that are not published
 // yet is not known.
 func (r *rows) checkKey(k *store.Key) {
-	where := fmt.Sprintf("%s, keys, %s", indexName, k.Fingerprint)
-	if r.a.ahead(k.Enrolled) {
+	if r.a.ahead(k.Changed) || r.a.ring.isVague(k.Fingerprint, r.a.end.N()) {
 		return
 	}
-	if k.Revoked != nil && r.a.ahead(*k.Revoked) {
-		k.Revoked = nil
-	}
-	e := r.a.ring.keys[k.Fingerprint]
-	if e == nil {
-		if r.a.ring.lost == nil {
-			r.a.find(Corrupt, "index-row-extra", where, "no entry enrols the key")
-		}
-		return
-	}
-	if e.vague || r.a.ring.lost != nil {
-		return
-	}
-	w := e.row
-	same := k.PEM == w.PEM && k.Operator == w.Operator && k.URL == w.URL && k.Enrolled == w.Enrolled &&
-		(k.Revoked == nil) == (w.Revoked == nil) && (k.Revoked == nil || *k.Revoked == *w.Revoked)
-	if !same {
-		r.a.find(Corrupt, "index-row-differs", where, "the row is not what the log's enrolments and revocations give")
+	where := indexName + ", " + rowOfKey(k.Fingerprint)
+	want, ok := r.a.ring.Key(k.Fingerprint)
+	switch {
+	case !ok:
+		r.a.find(Corrupt, "index-row-extra", where, "no entry brings the key")
+	case !want.Equal(k):
+		r.a.find(Corrupt, "index-row-differs", where, "the row is not what the log's entries about the key give")
 	}
 }

@@ -10,18 +10,17 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/internal/durable"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
-	"github.com/cairnlog/cairn/ledger/store"
 )
 
 const (
-	stateSchema = "cairn/audit-state/v1"
-	// maxState bounds a state: mostly the enrolled keys, of about 500 bytes.
+	stateSchema = "cairn/audit-state/v2"
+	// maxState bounds a state: mostly the keys, of about 500 bytes.
 	maxState = 256 << 20
 )
 
@@ -39,22 +38,39 @@ type state struct {
 	Last       string           `json:"last"` // the last note of the archive that counts
 	Times      map[string]int64 `json:"times"`
 	Keys       []stateKey       `json:"keys"`
+	Endorsed   []stateEndorsed  `json:"endorsed"`
 	Terms      uint64           `json:"terms"` // rows of the query index
 	Signatures bool             `json:"signatures"`
 	Policy     leaf.Digest      `json:"policy"`
 }
 
 type stateKey struct {
-	PEM      string  `json:"pem"`
-	Operator string  `json:"operator"`
-	URL      string  `json:"url,omitempty"`
-	First    uint64  `json:"first"`
-	Enrolled uint64  `json:"enrolled"`
-	Revoked  *uint64 `json:"revoked,omitempty"`
+	PEM       string           `json:"pem"`
+	Operator  string           `json:"operator"`
+	URL       string           `json:"url,omitempty"`
+	Enrolled  uint64           `json:"enrolled"`
+	Endorser  leaf.Fingerprint `json:"endorser,omitempty"`
+	Revoked   *uint64          `json:"revoked,omitempty"`
+	Withdrawn bool             `json:"withdrawn,omitempty"`
+	Changed   uint64           `json:"changed"`
+}
+
+type stateEndorsed struct {
+	Key      leaf.Fingerprint `json:"key"`
+	Endorser leaf.Fingerprint `json:"endorser"`
+	Index    uint64           `json:"index"`
+	Operator string           `json:"operator"`
+	URL      string           `json:"url,omitempty"`
 }
 
 // parseState reads a state. It accepts one text of each.
 func parseState(text []byte) (*state, error) {
+	var version struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal(text, &version); err == nil && version.Schema != stateSchema {
+		return nil, fmt.Errorf("it has schema %.40q, and this program writes %q: remove it, and all is audited again", version.Schema, stateSchema)
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	var s state
@@ -70,8 +86,6 @@ func parseState(text []byte) (*state, error) {
 	}
 	tooLong := func(h []byte) bool { return len(h) != hashSize }
 	switch {
-	case s.Schema != stateSchema:
-		return nil, fmt.Errorf("schema %.40q, want %q", s.Schema, stateSchema)
 	case s.Origin == "" || s.Note == "":
 		return nil, errors.New("it names no log")
 	case len(s.Aligned) != ones || slices.ContainsFunc(s.Aligned, tooLong):
@@ -164,14 +178,23 @@ func (a *auditor) resume(ctx context.Context) error {
 
 // adopt goes on from a state.
 func (a *auditor) adopt(t *tree, s *state, note *checked) error {
+	var list []keys.Key
 	for _, k := range s.Keys {
 		key, err := attest.ParsePublicKey([]byte(k.PEM))
 		if err != nil {
 			return fmt.Errorf("%w: a key of it: %w", ErrState, err)
 		}
-		a.ring.keys[key.Fingerprint] = &enrolled{key: key, first: k.First, row: store.Key{
-			Fingerprint: key.Fingerprint, PEM: key.PEM, Operator: k.Operator, URL: k.URL, Enrolled: k.Enrolled, Revoked: k.Revoked,
-		}}
+		list = append(list, keys.Key{
+			Fingerprint: key.Fingerprint, PEM: k.PEM, Operator: k.Operator, URL: k.URL,
+			Enrolled: k.Enrolled, Endorser: k.Endorser, Revoked: k.Revoked, Withdrawn: k.Withdrawn, Changed: k.Changed,
+		})
+	}
+	var standing []keys.Endorsement
+	for _, e := range s.Endorsed {
+		standing = append(standing, keys.Endorsement(e))
+	}
+	if err := a.ring.Reset(s.Size, list, standing); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
 	}
 	if s.Last != "" {
 		if last := a.verify.check("the last checkpoint of the state", []byte(s.Last)); usable(last) {
@@ -195,7 +218,7 @@ func (a *auditor) saveState() error {
 	s := &state{
 		Schema: stateSchema, Origin: a.end.origin, Note: string(a.end.signed), Size: a.end.N(), Aligned: a.aligned,
 		Archive: a.past.resumeAt, Times: a.past.times, Signatures: !a.o.NoSignatures,
-		Policy: leaf.SHA256([]byte(a.o.Policy.String())), Keys: []stateKey{},
+		Policy: leaf.SHA256([]byte(a.o.Policy.String())), Keys: []stateKey{}, Endorsed: []stateEndorsed{},
 	}
 	if s.Aligned == nil {
 		s.Aligned = [][]byte{}
@@ -206,10 +229,13 @@ func (a *auditor) saveState() error {
 	if last := a.past.last; last != nil && last.N() <= a.end.N() {
 		s.Last = string(last.signed)
 	}
-	for _, e := range a.ring.keys {
-		s.Keys = append(s.Keys, stateKey{e.row.PEM, e.row.Operator, e.row.URL, e.first, e.row.Enrolled, e.row.Revoked})
+	list, standing := a.ring.Snapshot()
+	for _, k := range list {
+		s.Keys = append(s.Keys, stateKey{k.PEM, k.Operator, k.URL, k.Enrolled, k.Endorser, k.Revoked, k.Withdrawn, k.Changed})
 	}
-	slices.SortFunc(s.Keys, func(x, y stateKey) int { return strings.Compare(x.PEM, y.PEM) })
+	for _, e := range standing {
+		s.Endorsed = append(s.Endorsed, stateEndorsed(e))
+	}
 	text, err := s.marshal()
 	if err == nil {
 		err = a.ids.w.Flush()

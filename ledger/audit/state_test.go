@@ -118,7 +118,7 @@ func TestStateIsRefused(t *testing.T) {
 		"with more in it":             {edited(`{`, `{"more":1,`), audit.Options{}},
 		"in another encoding":         {edited(`{`, `{ `), audit.Options{}},
 		"cut short":                   {edited("}\n", "\n"), audit.Options{}},
-		"of another schema":           {edited("audit-state/v1", "audit-state/v2"), audit.Options{}},
+		"of another schema":           {edited("audit-state/v2", "audit-state/v1"), audit.Options{}},
 		"without its identities": {func(t *testing.T, path string) {
 			if err := os.Truncate(path+".identities", 10); err != nil {
 				t.Fatal(err)

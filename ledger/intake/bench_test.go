@@ -8,13 +8,14 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/intake"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // benchRing returns the keyring of an intake with a number of enrolled keys,
 // and their fingerprints.
-func benchRing(b *testing.B, keys int) (*intake.Keyring, []leaf.Fingerprint) {
+func benchRing(b *testing.B, n int) (*keys.History, []leaf.Fingerprint) {
 	b.Helper()
 	ctx := context.Background()
 	index, err := store.OpenSQLiteIndex(ctx, filepath.Join(b.TempDir(), "index.db"))
@@ -24,7 +25,7 @@ func benchRing(b *testing.B, keys int) (*intake.Keyring, []leaf.Fingerprint) {
 	b.Cleanup(func() { _ = index.Close() })
 	var entries []store.Entry
 	var fps []leaf.Fingerprint
-	for i := range keys {
+	for i := range n {
 		s, _, err := attest.GenerateEd25519()
 		if err != nil {
 			b.Fatal(err)
@@ -38,9 +39,9 @@ func benchRing(b *testing.B, keys int) (*intake.Keyring, []leaf.Fingerprint) {
 			b.Fatal(err)
 		}
 		fps = append(fps, s.Public.Fingerprint)
-		entries = append(entries, store.Entry{Index: uint64(i), Text: att.Text, Leaf: att.Leaf, Enrols: &store.Key{
+		entries = append(entries, store.Entry{Index: uint64(i), Text: att.Text, Leaf: att.Leaf, Keys: &keys.Change{Key: store.Key{
 			Fingerprint: s.Public.Fingerprint, PEM: s.Public.PEM, Operator: att.Enrolment.Operator, Enrolled: uint64(i),
-		}})
+		}}})
 	}
 	if err := index.Add(ctx, entries); err != nil {
 		b.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -219,21 +220,26 @@ func (x index) Entries(_ context.Context, indexes []uint64) ([]store.Entry, erro
 	return es, nil
 }
 
-func (x index) Keys(context.Context) ([]store.Key, error) {
+func (x index) Keys(context.Context) ([]store.Key, []store.Endorsement, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var keys []store.Key
+	var list []store.Key
+	var standing []store.Endorsement
 	for _, e := range x.index {
-		if e.Enrols != nil {
-			keys = append(keys, *e.Enrols)
+		c := e.Keys
+		if c == nil {
+			continue
 		}
-		for i := range keys {
-			if keys[i].Fingerprint == e.Revokes {
-				keys[i].Revoked = &e.Index
-			}
+		same := func(k store.Key) bool { return k.Fingerprint == c.Key.Fingerprint }
+		list = append(slices.DeleteFunc(list, same), c.Key)
+		standing = slices.DeleteFunc(standing, func(e store.Endorsement) bool {
+			return e.Key == c.Key.Fingerprint && (c.Ended || e.Endorser == c.Withdrawn)
+		})
+		if c.Endorsed != nil {
+			standing = append(standing, *c.Endorsed)
 		}
 	}
-	return keys, nil
+	return list, standing, nil
 }
 
 // rig is an intake at work on a disk.

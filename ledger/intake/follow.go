@@ -9,7 +9,9 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store"
 )
 
@@ -27,6 +29,12 @@ func (in *Intake) Follow(ctx context.Context, size uint64) error {
 	}
 	if next > size {
 		return fmt.Errorf("%w: the index has %d entries, the log %d", errContradiction, next, size)
+	}
+	if in.ring.Next() > next {
+		// An earlier call could not index what it read.
+		if err := loadKeys(ctx, in.ring.History, in.cfg.Index); err != nil {
+			return err
+		}
 	}
 	var batch []store.Entry
 	for next < size {
@@ -49,15 +57,13 @@ func (in *Intake) Follow(ctx context.Context, size uint64) error {
 func (in *Intake) index(ctx context.Context, batch []store.Entry) error {
 	done := make([][32]byte, 0, len(batch))
 	for i := range batch {
-		// Before the index shows the entry: whoever finds a key there may submit
-		// with it at once.
-		if err := in.ring.apply(&batch[i]); err != nil {
-			return err
-		}
 		done = append(done, batch[i].Leaf.Identity())
 	}
 	if err := in.cfg.Index.Add(ctx, batch); err != nil {
 		return err
+	}
+	for _, id := range done {
+		in.ring.Settle(id)
 	}
 	in.forget(done...)
 	return nil
@@ -105,32 +111,48 @@ func (in *Intake) readEntry(ctx context.Context, i, size uint64, text []byte) (*
 		return nil, fmt.Errorf("parsing entry %d: %w", i, err)
 	}
 	e := &store.Entry{Index: i, Text: bytes.Clone(text), Leaf: l}
-	switch l.Kind {
-	case leaf.KindEnrol:
-		return e, in.readEnrolment(ctx, e)
-	case leaf.KindRevoke:
-		// Signed by the key that it ends, and by no other. The leaf says all: the
-		// key's enrolment may be in the same batch, and not be known yet.
-		e.Revokes = l.Keys[0]
-	}
-	return e, nil
+	return e, in.changeKeys(ctx, e)
 }
 
-// readEnrolment fills in the key that an entry enrols, from its attestation.
-func (in *Intake) readEnrolment(ctx context.Context, e *store.Entry) error {
+// changeKeys takes in what an entry does to keys. That is before the index shows
+// the entry: whoever finds a key there may submit with it at once.
+func (in *Intake) changeKeys(ctx context.Context, e *store.Entry) error {
+	event := keys.EventOfLeaf(e.Leaf, e.Index)
+	if event == nil {
+		return nil
+	}
+	if _, known := in.ring.Lookup(event.By); !known && event.By != event.Key {
+		return nil // as below
+	}
+	// The leaf says all of a revocation, but what an OpenPGP key brings with it.
+	if event.Kind != leaf.KindRevoke || event.Key.OpenPGP() {
+		att, err := in.reopen(ctx, e)
+		if err != nil {
+			return err
+		}
+		event = keys.EventOf(att, e.Index)
+	}
+	change, err := in.ring.Apply(event)
+	if _, refused := reason.Of(err); refused {
+		return nil // it should not be in the log, and changes nothing
+	}
+	e.Keys = change
+	return err
+}
+
+// reopen opens the attestation of an entry. The log decides which keys are
+// enrolled, not the store.
+func (in *Intake) reopen(ctx context.Context, e *store.Entry) (*attest.Attestation, error) {
 	raw, err := in.cfg.Blobs.Get(ctx, e.Leaf.Envelope)
 	if err != nil {
-		return fmt.Errorf("entry %d: %w", e.Index, err)
+		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
 	att, err := attest.Open(raw, in.ring)
 	if err != nil {
-		return fmt.Errorf("entry %d: %w", e.Index, err)
+		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	// The log decides which keys are enrolled, not the store.
 	if !bytes.Equal(att.Text, e.Text) {
-		return fmt.Errorf("%w: the stored bytes of entry %d are not what it logs", errContradiction, e.Index)
+		return nil, fmt.Errorf("%w: the stored bytes of entry %d are not what it logs", errContradiction, e.Index)
 	}
-	k := att.Enrolment
-	e.Enrols = &store.Key{Fingerprint: k.Key.Fingerprint, PEM: k.Key.PEM, Operator: k.Operator, URL: k.URL, Enrolled: e.Index}
-	return nil
+	return att, nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -193,8 +195,8 @@ func TestFollowRebuildsALostIndex(t *testing.T) {
 		r := open(t, d, true).start()
 		wantIndexed(t, d)
 		for i, e := range d.index {
-			if e.Revokes != before[i].Revokes || (e.Enrols == nil) != (before[i].Enrols == nil) || e.Enrols != nil && *e.Enrols != *before[i].Enrols {
-				t.Errorf("with %d entries left, entry %d does %v, %q to keys", left, i, e.Enrols, e.Revokes)
+			if diff := cmp.Diff(before[i].Keys, e.Keys); diff != "" {
+				t.Errorf("with %d entries left, entry %d does to keys (-before +now):\n%s", left, i, diff)
 			}
 		}
 		if res := r.submit(old); res.Created || res.Index != 2 {

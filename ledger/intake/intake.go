@@ -12,8 +12,11 @@
 //   - Two submissions of the same identity get one entry: while the first is
 //     under way the second joins it, and afterwards the index knows it. A call
 //     leaves the map of those under way only once its entry is indexed.
-//   - Entries are appended in the order in which keys' revocations were taken
-//     into account: no entry follows the revocation of one of its keys.
+//   - Entries are appended in the order in which they were admitted, and what
+//     each does to keys is taken into account then: no entry follows the
+//     revocation of one of its keys, or the withdrawal of its last endorsement.
+//   - A key serves who submits with it once the entry that brought it was read
+//     back from the log, just before the index shows it.
 //   - What Follow indexed was read from the log's storage and hashes to the
 //     log's leaf hash.
 //   - The first failure of storage halts the intake for good: what happened is
@@ -31,6 +34,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store"
 )
@@ -62,7 +66,7 @@ type Config struct {
 // Intake takes attestations into one log.
 type Intake struct {
 	cfg      Config
-	ring     *Keyring
+	ring     *keys.Admission
 	limits   *limiters
 	queue    chan *call
 	appended chan []*call
@@ -98,14 +102,14 @@ type Result struct {
 // New returns an Intake over an index that may be behind the log; Follow must
 // have caught it up before Run and Submit are called.
 func New(ctx context.Context, cfg Config) (*Intake, error) {
-	ring, err := newKeyring(ctx, cfg.Index)
-	if err != nil {
+	history := new(keys.History)
+	if err := loadKeys(ctx, history, cfg.Index); err != nil {
 		return nil, err
 	}
 	halted, halt := context.WithCancelCause(context.Background())
 	return &Intake{
 		cfg:      cfg,
-		ring:     ring,
+		ring:     keys.NewAdmission(history),
 		limits:   newLimiters(cfg.Limits),
 		queue:    make(chan *call, maxQueued),
 		appended: make(chan []*call, 2),
@@ -283,7 +287,7 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	accepted := batch[:0]
 	blobs := make([]store.Blob, 0, len(batch))
 	for _, c := range batch {
-		if err := in.ring.admit(c.att); err != nil {
+		if err := in.admit(c.att); err != nil {
 			in.finish(c, err)
 			continue
 		}
@@ -371,8 +375,8 @@ func (in *Intake) Pending() int {
 	return len(in.calls)
 }
 
-// Keyring returns the enrolled keys.
-func (in *Intake) Keyring() *Keyring { return in.ring }
+// Keyring returns the keys of the indexed entries.
+func (in *Intake) Keyring() *keys.History { return in.ring.History }
 
 // errContradiction is wrapped where the log and its index disagree.
 var errContradiction = errors.New("the log and its index contradict each other")

@@ -56,6 +56,9 @@ func (f Fingerprint) Valid() bool {
 	return Digest(f).isSHA256()
 }
 
+// OpenPGP reports whether f is the fingerprint of an OpenPGP key.
+func (f Fingerprint) OpenPGP() bool { return strings.HasPrefix(string(f), "openpgp:") }
+
 func isHex(s string, n int) bool {
 	if len(s) != n {
 		return false

@@ -38,18 +38,18 @@ func Open(ctx context.Context, files Files) (client.Answer, error) {
 		Prover: engine.NewProver(tiles{files}),
 		Blobs:  blobs{files},
 		Index:  ix,
-		Keys:   keys{ix},
+		Keys:   ring{ix},
 	}
 	return s.Answer, nil
 }
 
-// keys finds keys as attest.Open wants them.
-type keys struct{ *index }
+// ring finds keys as attest.Open wants them.
+type ring struct{ *index }
 
 // Lookup returns an enrolled key. What cannot be read is not enrolled: then the
 // attestation does not open.
-func (k keys) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
-	key, err := k.Key(context.Background(), fp)
+func (r ring) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
+	key, err := r.Key(context.Background(), fp)
 	if err != nil {
 		return nil, false
 	}

@@ -26,12 +26,14 @@ import (
 const (
 	cachedBundles = 64
 	cachedShards  = 64
+	cachedKeys    = 1024
 )
 
 var errReadOnly = errors.New("a mirror is changed by copying alone")
 
-// enrolTerm finds the enrolments of a key, revokeTerm its revocations. They stand
-// beside the terms of package store, which has tables for keys.
+// enrolTerm finds the enrolments and endorsements of a key, revokeTerm its
+// revocations. They stand beside the terms of package store, which has tables for
+// keys.
 func enrolTerm(f leaf.Fingerprint) store.Term  { return sha256.Sum256([]byte("enrol " + f)) }
 func revokeTerm(f leaf.Fingerprint) store.Term { return sha256.Sum256([]byte("revoke " + f)) }
 
@@ -42,20 +44,26 @@ type index struct {
 	size    uint64
 	bundles *lru.Cache[uint64, [][]byte]
 	shards  *lru.Cache[string, []byte]
+	keys    *lru.Cache[leaf.Fingerprint, *store.Key]
 }
 
 var _ store.Index = (*index)(nil)
 
 func newIndex(files Files, size uint64) *index {
-	bundles, err := lru.New[uint64, [][]byte](cachedBundles)
+	return &index{
+		files: files, tiles: tiles{files}, size: size,
+		bundles: cache[uint64, [][]byte](cachedBundles),
+		shards:  cache[string, []byte](cachedShards),
+		keys:    cache[leaf.Fingerprint, *store.Key](cachedKeys),
+	}
+}
+
+func cache[K comparable, V any](size int) *lru.Cache[K, V] {
+	c, err := lru.New[K, V](size)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	shards, err := lru.New[string, []byte](cachedShards)
-	if err != nil {
-		panic(err) // as above
-	}
-	return &index{files: files, tiles: tiles{files}, size: size, bundles: bundles, shards: shards}
+	return c
 }
 
 // Size implements store.Index.
@@ -182,62 +190,6 @@ func (x *index) bundle(ctx context.Context, n uint64) ([][]byte, error) {
 	}
 	x.bundles.Add(n, entries)
 	return entries, nil
-}
-
-// Key implements store.Index.
-func (x *index) Key(ctx context.Context, fp leaf.Fingerprint) (*store.Key, error) {
-	enrolled, err := x.all(ctx, enrolTerm(fp))
-	if err != nil {
-		return nil, err
-	}
-	if len(enrolled) == 0 {
-		return nil, fmt.Errorf("key %s: %w", fp, store.ErrNotFound)
-	}
-	last := enrolled[len(enrolled)-1]
-	e, err := x.enrolment(ctx, last)
-	if err != nil {
-		return nil, fmt.Errorf("reading the enrolment of key %s: %w", fp, err)
-	}
-	if e.Key.Fingerprint != fp {
-		return nil, fmt.Errorf("entry %d is not the enrolment of key %s", last, fp)
-	}
-	k := &store.Key{Fingerprint: fp, PEM: e.Key.PEM, Operator: e.Operator, URL: e.URL, Enrolled: last}
-	revoked, err := x.all(ctx, revokeTerm(fp))
-	if err != nil {
-		return nil, err
-	}
-	if len(revoked) > 0 {
-		k.Revoked = &revoked[0]
-	}
-	return k, nil
-}
-
-func (x *index) enrolment(ctx context.Context, index uint64) (*attest.Enrolment, error) {
-	entries, err := x.Entries(ctx, []uint64{index})
-	if err != nil {
-		return nil, err
-	}
-	l, err := leaf.Parse(entries[0].Text)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := blobs{x.files}.Get(ctx, l.Envelope)
-	if err != nil {
-		return nil, err
-	}
-	a, err := attest.Open(raw, attest.NewKeyring())
-	if err != nil {
-		return nil, err
-	}
-	if a.Enrolment == nil {
-		return nil, fmt.Errorf("entry %d enrols no key", index)
-	}
-	return a.Enrolment, nil
-}
-
-// Keys implements store.Index.
-func (x *index) Keys(context.Context) ([]store.Key, error) {
-	return nil, errors.New("a mirror does not list its keys")
 }
 
 // blobs implements store.Blobs on files.

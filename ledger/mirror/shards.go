@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/store"
 )
@@ -31,14 +32,14 @@ func ShardPath(shard int) string { return fmt.Sprintf("%s/terms/%03x", indexDir,
 func ShardOf(t store.Term) int { return int(t[0])<<4 | int(t[1])>>4 }
 
 // Terms returns the terms of an entry in the index: those of package store, and
-// of the keys that it enrols or revokes. Each is there once.
+// of the key that it enrols, endorses or revokes. Each is there once.
 func Terms(e *store.Entry) []store.Term {
 	terms := store.Terms(e)
 	switch e.Leaf.Kind {
-	case leaf.KindEnrol: // the subject is the key
-		terms = append(terms, enrolTerm(leaf.Fingerprint(e.Leaf.Subjects[0])))
+	case leaf.KindEnrol, leaf.KindEndorse:
+		terms = append(terms, enrolTerm(keys.Concerned(e.Leaf)))
 	case leaf.KindRevoke:
-		terms = append(terms, revokeTerm(leaf.Fingerprint(e.Leaf.Subjects[0])))
+		terms = append(terms, revokeTerm(keys.Concerned(e.Leaf)))
 	}
 	slices.SortFunc(terms, func(a, b store.Term) int { return bytes.Compare(a[:], b[:]) })
 	return slices.Compact(terms)

@@ -40,20 +40,61 @@ CREATE TABLE IF NOT EXISTS keys (
 	operator    TEXT NOT NULL,
 	url         TEXT NOT NULL,
 	enrolled    INTEGER NOT NULL,
-	revoked     INTEGER
-) STRICT`
+	endorser    TEXT NOT NULL,
+	revoked     INTEGER,
+	withdrawn   INTEGER NOT NULL,
+	changed     INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS endorsements (
+	key      TEXT NOT NULL,
+	endorser TEXT NOT NULL,
+	idx      INTEGER NOT NULL,
+	operator TEXT NOT NULL,
+	url      TEXT NOT NULL,
+	PRIMARY KEY (key, endorser)
+) STRICT, WITHOUT ROWID`
+
+// IndexVersion is that of the tables, as their file's user_version. An index of
+// an earlier version is emptied when it is opened: the log has it all.
+const IndexVersion = 1
 
 // OpenSQLiteIndex opens the database at path and creates it if it is missing.
 func OpenSQLiteIndex(ctx context.Context, path string) (*SQLiteIndex, error) {
-	w, r, err := OpenSQLite(ctx, path, "NORMAL", indexSchema)
+	w, r, err := OpenSQLite(ctx, path, "NORMAL", "")
 	if err != nil {
 		return nil, err
 	}
 	x := &SQLiteIndex{w: w, r: r}
-	if err := x.prepare(ctx); err != nil {
+	err = InTx(ctx, w, createIndex(ctx))
+	if err == nil {
+		err = x.prepare(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), w.Close(), r.Close())
 	}
 	return x, nil
+}
+
+// createIndex creates the tables, in place of those of an earlier version.
+func createIndex(ctx context.Context) func(*sql.Tx) error {
+	return func(tx *sql.Tx) error {
+		var version int
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+			return fmt.Errorf("reading the version of the index: %w", err)
+		}
+		if version > IndexVersion {
+			return fmt.Errorf("the index has version %d, and this program knows %d: it was written by a newer one", version, IndexVersion)
+		}
+		schema := indexSchema
+		if version < IndexVersion {
+			schema = "DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS terms; DROP TABLE IF EXISTS keys;" +
+				indexSchema + fmt.Sprintf("; PRAGMA user_version = %d", IndexVersion)
+		}
+		if _, err := tx.ExecContext(ctx, schema); err != nil {
+			return fmt.Errorf("creating the tables of the index: %w", err)
+		}
+		return nil
+	}
 }
 
 func (x *SQLiteIndex) prepare(ctx context.Context) (err error) {
@@ -143,14 +184,25 @@ func termRows(entries []Entry) []any {
 }
 
 func changeKeys(ctx context.Context, tx *sql.Tx, e *Entry) error {
-	if k := e.Enrols; k != nil {
-		_, err := tx.ExecContext(ctx, `INSERT INTO keys (fingerprint, pem, operator, url, enrolled) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (fingerprint) DO UPDATE SET operator = excluded.operator, url = excluded.url, enrolled = excluded.enrolled`,
-			string(k.Fingerprint), k.PEM, k.Operator, k.URL, e.Index)
+	c := e.Keys
+	if c == nil {
+		return nil
+	}
+	k := &c.Key
+	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO keys
+		(fingerprint, pem, operator, url, enrolled, endorser, revoked, withdrawn, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(k.Fingerprint), k.PEM, k.Operator, k.URL, k.Enrolled, string(k.Endorser), k.Revoked, k.Withdrawn, k.Changed); err != nil {
 		return err
 	}
-	if e.Revokes != "" {
-		_, err := tx.ExecContext(ctx, "UPDATE keys SET revoked = ? WHERE fingerprint = ? AND revoked IS NULL", e.Index, string(e.Revokes))
+	if c.Ended || c.Withdrawn != "" {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM endorsements WHERE key = ? AND (? OR endorser = ?)",
+			string(k.Fingerprint), c.Ended, string(c.Withdrawn)); err != nil {
+			return err
+		}
+	}
+	if n := c.Endorsed; n != nil {
+		_, err := tx.ExecContext(ctx, "INSERT INTO endorsements (key, endorser, idx, operator, url) VALUES (?, ?, ?, ?, ?)",
+			string(n.Key), string(n.Endorser), n.Index, n.Operator, n.URL)
 		return err
 	}
 	return nil
@@ -235,11 +287,16 @@ func (x *SQLiteIndex) Entries(ctx context.Context, indexes []uint64) ([]Entry, e
 	return entries, nil
 }
 
-const selectKey = "SELECT fingerprint, pem, operator, url, enrolled, revoked FROM keys "
+// SelectKeys selects what ScanKey reads, and SelectEndorsements what
+// ScanEndorsement does: for who reads the tables of an index directly.
+const (
+	SelectKeys         = "SELECT fingerprint, pem, operator, url, enrolled, endorser, revoked, withdrawn, changed FROM keys "
+	SelectEndorsements = "SELECT key, endorser, idx, operator, url FROM endorsements "
+)
 
 // Key implements Index.
 func (x *SQLiteIndex) Key(ctx context.Context, fp leaf.Fingerprint) (*Key, error) {
-	k, err := scanKey(x.r.QueryRowContext(ctx, selectKey+"WHERE fingerprint = ?", string(fp)))
+	k, err := ScanKey(x.r.QueryRowContext(ctx, SelectKeys+"WHERE fingerprint = ?", string(fp)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("key %s: %w", fp, ErrNotFound)
 	}
@@ -250,33 +307,72 @@ func (x *SQLiteIndex) Key(ctx context.Context, fp leaf.Fingerprint) (*Key, error
 }
 
 // Keys implements Index.
-func (x *SQLiteIndex) Keys(ctx context.Context) ([]Key, error) {
-	rows, err := x.r.QueryContext(ctx, selectKey+"ORDER BY enrolled")
+func (x *SQLiteIndex) Keys(ctx context.Context) (list []Key, standing []Endorsement, err error) {
+	// One state of the index for both.
+	tx, err := x.r.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return nil, fmt.Errorf("reading keys: %w", err)
+		return nil, nil, fmt.Errorf("reading keys: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var keys []Key
-	for rows.Next() {
-		k, err := scanKey(rows)
-		if err != nil {
-			return nil, fmt.Errorf("reading keys: %w", err)
+	defer func() { _ = tx.Rollback() }()
+	err = each(ctx, tx, SelectKeys+"ORDER BY enrolled", func(row Row) error {
+		k, err := ScanKey(row)
+		if err == nil {
+			list = append(list, *k)
 		}
-		keys = append(keys, *k)
+		return err
+	})
+	if err == nil {
+		err = each(ctx, tx, SelectEndorsements+"ORDER BY idx", func(row Row) error {
+			e, err := ScanEndorsement(row)
+			if err == nil {
+				standing = append(standing, *e)
+			}
+			return err
+		})
 	}
-	return keys, rows.Err()
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading keys: %w", err)
+	}
+	return list, standing, nil
 }
 
-func scanKey(row interface{ Scan(...any) error }) (*Key, error) {
+func each(ctx context.Context, tx *sql.Tx, query string, f func(Row) error) error {
+	rows, err := tx.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Row is a row of an answer.
+type Row interface{ Scan(...any) error }
+
+// ScanKey reads a row of SelectKeys.
+func ScanKey(row Row) (*Key, error) {
 	var k Key
 	var revoked sql.Null[uint64]
-	if err := row.Scan(&k.Fingerprint, &k.PEM, &k.Operator, &k.URL, &k.Enrolled, &revoked); err != nil {
+	if err := row.Scan(&k.Fingerprint, &k.PEM, &k.Operator, &k.URL, &k.Enrolled, &k.Endorser, &revoked, &k.Withdrawn, &k.Changed); err != nil {
 		return nil, err
 	}
 	if revoked.Valid {
 		k.Revoked = &revoked.V
 	}
 	return &k, nil
+}
+
+// ScanEndorsement reads a row of SelectEndorsements.
+func ScanEndorsement(row Row) (*Endorsement, error) {
+	var e Endorsement
+	if err := row.Scan(&e.Key, &e.Endorser, &e.Index, &e.Operator, &e.URL); err != nil {
+		return nil, err
+	}
+	return &e, nil
 }
 
 // Close implements Index.

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
@@ -55,10 +56,11 @@ type Index interface {
 	First(ctx context.Context, terms []Term) ([]uint64, error)
 	// Entries returns the leaves at the given indexes, in their order.
 	Entries(ctx context.Context, indexes []uint64) ([]Entry, error)
-	// Key returns an enrolled key.
+	// Key returns a key that an entry brought.
 	Key(ctx context.Context, fp leaf.Fingerprint) (*Key, error)
-	// Keys returns all enrolled keys in the order of their enrolment.
-	Keys(ctx context.Context) ([]Key, error)
+	// Keys returns all keys in the order of their enrolment, and the endorsements
+	// that stand in their order: what keys.Restore takes.
+	Keys(ctx context.Context) ([]Key, []Endorsement, error)
 	Close() error
 }
 
@@ -70,20 +72,15 @@ type Entry struct {
 	Index uint64
 	Text  []byte
 	Leaf  *leaf.Leaf // set for Add; nil in answers
-	// Enrols and Revokes are what an enrol or revoke entry does.
-	Enrols  *Key
-	Revokes leaf.Fingerprint
+	// Keys is what an enrol, endorse or revoke entry does, if it does anything.
+	Keys *keys.Change
 }
 
-// Key is an enrolled key.
-type Key struct {
-	Fingerprint leaf.Fingerprint
-	PEM         string
-	Operator    string
-	URL         string
-	Enrolled    uint64  // index of its latest enrolment
-	Revoked     *uint64 // index of its first revocation, or nil
-}
+// Key is a key as the entries of the index have it.
+type Key = keys.Key
+
+// Endorsement is an endorsement of a key that stands.
+type Endorsement = keys.Endorsement
 
 // Term is what an entry can be found by. Each is derived from the leaf alone.
 type Term [TermSize]byte

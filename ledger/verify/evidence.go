@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/bundle"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -44,6 +46,7 @@ type Evidence struct {
 type enrolment struct {
 	operator string
 	index    int64
+	endorsed bool // by another key
 }
 
 // Log returns the newest checkpoint of the evidence.
@@ -62,7 +65,8 @@ func (ev *Evidence) About(d leaf.Digest) []Claim {
 	return list
 }
 
-// Operator returns whom the enrolment of a key names, if the evidence has it.
+// Operator returns whom the enrolment of a key names, or its endorsement, if the
+// evidence has one.
 func (ev *Evidence) Operator(key leaf.Fingerprint) (string, bool) {
 	e, ok := ev.enrolled[key]
 	return e.operator, ok
@@ -264,36 +268,41 @@ func (ev *Evidence) takeHeads(entries []verified) error {
 	return nil
 }
 
-// takeKeys takes the enrolments, of which the first of a key counts, and checks
-// that no key signed before it was enrolled or after it was revoked.
+// takeKeys takes what the entries do to keys, and checks that none is signed by a
+// key that might not sign it: one that was enrolled or endorsed only later, that
+// was revoked before, or whose endorsements were withdrawn. Where the bundle has
+// nothing about a key, nothing is known against it.
 func (ev *Evidence) takeKeys(entries []verified) error {
-	revoked := make(map[leaf.Fingerprint]*verified)
+	history := new(keys.History)
 	for i := range entries {
 		e := &entries[i]
-		for _, k := range e.Keys {
-			if r := revoked[k.Fingerprint]; r != nil {
-				return refuted(e.id, "entry %s revoked key %s before", r.id, k.Fingerprint)
-			}
-		}
-		if e.Revocation != nil {
-			revoked[e.Revocation.Key] = e
-		}
-		if e.Enrolment == nil {
+		event := keys.EventOf(e.Attestation, uint64(e.index))
+		if event == nil {
 			continue
 		}
-		fp := e.Enrolment.Key.Fingerprint
-		if _, ok := ev.enrolled[fp]; !ok {
-			ev.enrolled[fp] = enrolment{e.Enrolment.Operator, e.index}
+		change, err := history.Apply(event)
+		if err != nil || change.Key.Revoked != nil {
+			continue // what it may not do, it does not
+		}
+		// Of the enrolments of a key the first counts, and before all endorsements.
+		if known, ok := ev.enrolled[event.Key]; !ok || known.endorsed && change.Key.Endorser == "" {
+			ev.enrolled[event.Key] = enrolment{change.Key.Operator, e.index, change.Key.Endorser != ""}
 		}
 	}
 	for i := range entries {
-		if entries[i].Leaf.BringsKeys() {
-			continue // it does not rest on an enrolment
+		e := &entries[i]
+		var not *keys.NotAllowed
+		if !errors.As(history.Allows(e.Leaf, uint64(e.index)), &not) {
+			continue
 		}
-		for _, k := range entries[i].Keys {
-			if x, ok := ev.enrolled[k.Fingerprint]; ok && x.index > entries[i].index {
-				return refuted(entries[i].id, "key %s signed it, which was enrolled later, in entry %d", k.Fingerprint, x.index)
-			}
+		by := fmt.Sprintf("%s#%d", e.head.Origin, not.At)
+		switch not.Standing {
+		case keys.Revoked:
+			return refuted(e.id, "entry %s revoked key %s before", by, not.Key)
+		case keys.Withdrawn:
+			return refuted(e.id, "entry %s withdrew the endorsement of key %s before", by, not.Key)
+		default:
+			return refuted(e.id, "%v", not)
 		}
 	}
 	return nil

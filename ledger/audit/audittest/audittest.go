@@ -20,8 +20,10 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store"
 )
 
@@ -44,6 +46,7 @@ type Log struct {
 	blobs     *store.SQLiteBlobs
 	index     *store.SQLiteIndex
 	archive   *checkpoint.Archive
+	keys      *keys.History
 	size      uint64
 }
 
@@ -52,8 +55,8 @@ type Entry struct {
 	Raw  []byte // its attestation; not stored if nil
 	Text []byte
 	Leaf *leaf.Leaf
-	// Enrols is set for enrolments.
-	Enrols *attest.Enrolment
+	// Attestation is Raw opened; nil if it does not open.
+	Attestation *attest.Attestation
 }
 
 // EntryOf returns the entry that an attestation gives.
@@ -62,7 +65,7 @@ func EntryOf(raw []byte, ring attest.Keyring) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return Entry{Raw: raw, Text: att.Text, Leaf: att.Leaf, Enrols: att.Enrolment}, nil
+	return Entry{Raw: raw, Text: att.Text, Leaf: att.Leaf, Attestation: att}, nil
 }
 
 // New makes an empty log in dir, which must exist. The same dir can be opened
@@ -99,7 +102,13 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if l.archive, err = checkpoint.OpenArchive(filepath.Join(l.Dir, "log", checkpoint.ArchiveDir)); err != nil {
 		return err
 	}
-	l.size, err = l.log.Size(ctx)
+	if l.size, err = l.log.Size(ctx); err != nil {
+		return err
+	}
+	list, standing, err := l.index.Keys(ctx)
+	if err == nil {
+		l.keys, err = keys.Restore(l.size, list, standing)
+	}
 	return err
 }
 
@@ -130,7 +139,7 @@ func (l *Log) Size() uint64 { return l.size }
 func (l *Log) Add(ctx context.Context, entries ...Entry) error {
 	var blobs []store.Blob
 	futures := make([]engine.Future, 0, len(entries))
-	indexed := make([]store.Entry, len(entries))
+	indexed, events := make([]store.Entry, len(entries)), make([]*keys.Event, len(entries))
 	for i := range entries {
 		e := &entries[i]
 		if e.Raw != nil {
@@ -152,25 +161,32 @@ func (l *Log) Add(ctx context.Context, entries ...Entry) error {
 		if index-l.size >= uint64(len(entries)) {
 			return fmt.Errorf("an entry behind %d was logged as %d", l.size, index)
 		}
-		indexed[index-l.size] = indexedEntry(index, &entries[i])
+		indexed[index-l.size] = store.Entry{Index: index, Text: entries[i].Text, Leaf: entries[i].Leaf}
+		events[index-l.size] = eventOf(index, &entries[i])
+	}
+	for i, e := range events {
+		if e == nil {
+			continue
+		}
+		change, err := l.keys.Apply(e)
+		if _, refused := reason.Of(err); err != nil && !refused {
+			return err
+		}
+		indexed[i].Keys = change
 	}
 	l.size += uint64(len(entries))
 	return l.index.Add(ctx, indexed)
 }
 
-// indexedEntry is an entry as the query index takes it.
-func indexedEntry(index uint64, e *Entry) store.Entry {
-	x := store.Entry{Index: index, Text: e.Text, Leaf: e.Leaf}
+// eventOf returns what an entry does to a key, or nil.
+func eventOf(index uint64, e *Entry) *keys.Event {
 	switch {
-	case e.Enrols != nil:
-		x.Enrols = &store.Key{
-			Fingerprint: e.Enrols.Key.Fingerprint, PEM: e.Enrols.Key.PEM,
-			Operator: e.Enrols.Operator, URL: e.Enrols.URL, Enrolled: index,
-		}
-	case e.Leaf.Kind == leaf.KindRevoke:
-		x.Revokes = e.Leaf.Keys[0]
+	case e.Leaf == nil:
+		return nil
+	case e.Attestation == nil:
+		return keys.EventOfLeaf(e.Leaf, index)
 	}
-	return x
+	return keys.EventOf(e.Attestation, index)
 }
 
 // Tree returns the tree of the first size entries.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/store"
 )
@@ -27,6 +28,7 @@ func Index(t *testing.T, new func(t *testing.T) (open func() store.Index)) {
 		{"entries out of order are refused as a whole", indexOutOfOrder},
 		{"an Add that was given up changed nothing or all", indexCanceled},
 		{"keys are enrolled and revoked", indexKeys},
+		{"keys are endorsed", indexEndorsements},
 		{"an index that was closed opens as it was", indexReopened},
 		{"after a crash the index is whole as far as it goes", indexCrashed},
 		{"readers see whole batches", indexReaders},
@@ -127,8 +129,8 @@ func indexEmpty(t *testing.T, open func() store.Index) {
 	wantWhole(t, x, 0)
 	add(t, x)
 	wantWhole(t, x, 0)
-	if keys, err := x.Keys(t.Context()); err != nil || len(keys) != 0 {
-		t.Errorf("Keys() = %v, %v, want none", keys, err)
+	if list, standing, err := x.Keys(t.Context()); err != nil || len(list)+len(standing) != 0 {
+		t.Errorf("Keys() = %v, %v, %v, want none", list, standing, err)
 	}
 	if es, err := x.Entries(t.Context(), nil); err != nil || len(es) != 0 {
 		t.Errorf("Entries() = %v, %v, want none", es, err)
@@ -249,7 +251,7 @@ func indexOutOfOrder(t *testing.T, open func() store.Index) {
 	x := open()
 	add(t, x, entries(t, 0, 3)...)
 	enrols := entry(t, 3)
-	enrols.Enrols = &store.Key{Fingerprint: fingerprint(9), PEM: "pem", Operator: "https://nine.example"}
+	enrols.Keys = &keys.Change{Key: store.Key{Fingerprint: fingerprint(9), PEM: "pem", Operator: "https://nine.example"}}
 	for name, bad := range map[string][]store.Entry{
 		"an entry that is there":       {entry(t, 2)},
 		"a gap":                        {entry(t, 4)},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/store"
 )
@@ -14,22 +15,34 @@ import (
 func key(i int, operator string, enrolled uint64) *store.Key {
 	return &store.Key{
 		Fingerprint: fingerprint(i), PEM: "PEM of " + string(fingerprint(i)),
-		Operator: operator, URL: operator + "/about", Enrolled: enrolled,
+		Operator: operator, URL: operator + "/about", Enrolled: enrolled, Changed: enrolled,
 	}
+}
+
+// changes returns an entry that does something to a key.
+func changes(t *testing.T, index int, c keys.Change) store.Entry {
+	t.Helper()
+	e := entry(t, index)
+	e.Keys = &c
+	return e
 }
 
 func enrols(t *testing.T, index, i int, operator string) store.Entry {
 	t.Helper()
-	e := entry(t, index)
-	e.Enrols = key(i, operator, uint64(index))
-	return e
+	return changes(t, index, keys.Change{Key: *key(i, operator, uint64(index)), Ended: true})
 }
 
-func revokes(t *testing.T, index, i int) store.Entry {
-	t.Helper()
-	e := entry(t, index)
-	e.Revokes = fingerprint(i)
-	return e
+// ended returns a key that an entry ended.
+func ended(k store.Key, at uint64, withdrawn bool) *store.Key {
+	k.Revoked, k.Withdrawn, k.Changed = &at, withdrawn, at
+	return &k
+}
+
+// endorsed returns a key that another endorsed, and the endorsement.
+func endorsed(i, by int, operator string, index uint64) (*store.Key, *store.Endorsement) {
+	k := key(i, operator, index)
+	k.Endorser = fingerprint(by)
+	return k, &store.Endorsement{Key: k.Fingerprint, Endorser: k.Endorser, Index: index, Operator: operator, URL: k.URL}
 }
 
 func wantKey(t *testing.T, x store.Index, want *store.Key) {
@@ -45,16 +58,27 @@ func wantKey(t *testing.T, x store.Index, want *store.Key) {
 
 func wantKeys(t *testing.T, x store.Index, want ...leaf.Fingerprint) {
 	t.Helper()
-	keys, err := x.Keys(t.Context())
+	list, _, err := x.Keys(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []leaf.Fingerprint
-	for _, k := range keys {
+	for _, k := range list {
 		got = append(got, k.Fingerprint)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("keys (-want +got):\n%s", diff)
+	}
+}
+
+func wantStanding(t *testing.T, x store.Index, want ...store.Endorsement) {
+	t.Helper()
+	_, got, err := x.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("endorsements (-want +got):\n%s", diff)
 	}
 }
 
@@ -67,26 +91,57 @@ func indexKeys(t *testing.T, open func() store.Index) {
 		t.Errorf("Key of one that is not enrolled: %v, want ErrNotFound", err)
 	}
 
-	// The latest enrolment is what counts; the first revocation is.
-	add(t, x, revokes(t, 3, 2), enrols(t, 4, 1, "https://other.example"), revokes(t, 5, 2), revokes(t, 6, 3))
+	// What the latest entry makes of a key is what it is.
+	revoked := ended(*key(2, "https://two.example", 2), 3, false)
+	add(t, x, changes(t, 3, keys.Change{Key: *revoked, Ended: true}), enrols(t, 4, 1, "https://other.example"))
 	wantKey(t, x, key(1, "https://other.example", 4))
-	revoked := key(2, "https://two.example", 2)
-	at := uint64(3)
-	revoked.Revoked = &at
 	wantKey(t, x, revoked)
 	wantKeys(t, x, fingerprint(2), fingerprint(1))
 
 	// In one batch as in many.
-	add(t, x, enrols(t, 7, 4, "https://four.example"), revokes(t, 8, 4))
-	both := key(4, "https://four.example", 7)
-	then := uint64(8)
-	both.Revoked = &then
+	both := ended(*key(4, "https://four.example", 5), 6, false)
+	add(t, x, enrols(t, 5, 4, "https://four.example"), changes(t, 6, keys.Change{Key: *both, Ended: true}))
 	wantKey(t, x, both)
 	closeIndex(t, x)
 
 	x = open()
 	wantKey(t, x, both)
 	wantKeys(t, x, fingerprint(2), fingerprint(1), fingerprint(4))
+	wantStanding(t, x)
+	closeIndex(t, x)
+}
+
+func indexEndorsements(t *testing.T, open func() store.Index) {
+	x := open()
+	first, by2 := endorsed(1, 2, "https://two.example", 0)
+	_, by3 := endorsed(1, 3, "https://three.example", 1)
+	other, by2too := endorsed(4, 2, "https://two.example", 2)
+	add(t, x,
+		changes(t, 0, keys.Change{Key: *first, Endorsed: by2}),
+		changes(t, 1, keys.Change{Key: *first, Endorsed: by3}),
+		changes(t, 2, keys.Change{Key: *other, Endorsed: by2too}))
+	wantKey(t, x, first)
+	wantStanding(t, x, *by2, *by3, *by2too)
+
+	// One is withdrawn, of one key; and may be given again.
+	second, _ := endorsed(1, 3, "https://three.example", 1)
+	second.Changed = 3
+	add(t, x, changes(t, 3, keys.Change{Key: *second, Withdrawn: fingerprint(2)}))
+	wantKey(t, x, second)
+	wantStanding(t, x, *by3, *by2too)
+	gone := ended(*other, 4, true)
+	add(t, x, changes(t, 4, keys.Change{Key: *gone, Withdrawn: fingerprint(2)}))
+	wantKey(t, x, gone)
+	again, by2again := endorsed(4, 2, "https://two.example", 5)
+	add(t, x, changes(t, 5, keys.Change{Key: *again, Endorsed: by2again}))
+	wantKey(t, x, again)
+	wantStanding(t, x, *by3, *by2again)
+	closeIndex(t, x)
+
+	x = open()
+	add(t, x, enrols(t, 6, 1, "https://one.example"))
+	wantKey(t, x, key(1, "https://one.example", 6))
+	wantStanding(t, x, *by2again)
 	closeIndex(t, x)
 }
 
