@@ -88,6 +88,7 @@ func TestUsage(t *testing.T) {
 		{"a port that is taken, for gRPC", []string{"-dev", dir, "-grpc", busy.Addr().String()}, 2, "listening for gRPC"},
 		{"profiles for others", []string{"-dev", dir, "-debug", "0.0.0.0:0"}, 2, "not a loopback address"},
 		{"a directory that cannot be made", []string{"-dev", "/dev/null/ledger"}, 2, "/dev/null/ledger"},
+		{"a trusted root that is not there", []string{"-dev", dir, "-trusted-root", filepath.Join(dir, "missing")}, 2, "reading trusted root"},
 		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
 	} {
 		code, stdout, stderr := command(t, test.args...)
@@ -114,6 +115,7 @@ witnessRetry: 1s
 refreshInterval: 0s
 grace: 1m
 logLevel: debug
+trustedRoot: DIR/trusted_root.json
 builds: {database: DIR/builds.db, tokens: DIR/tokens, reproduce: {from: ["https://alice.example"]}}
 rekor: {hostname: ledger.example}
 `, 0, ""},

@@ -26,6 +26,7 @@ const (
 	KeyNotValid          Reason = "KEY_NOT_VALID"
 	KeyNotEnrolled       Reason = "KEY_NOT_ENROLLED"
 	KeyRevoked           Reason = "KEY_REVOKED"
+	CertificateUntrusted Reason = "CERTIFICATE_UNTRUSTED"
 	RevokerNotAuthorised Reason = "REVOKER_NOT_AUTHORISED"
 	RateLimited          Reason = "RATE_LIMITED"
 	Overloaded           Reason = "OVERLOADED"
@@ -122,6 +123,9 @@ var table = []Row{
 	{KeyRevoked, FailedPrecondition, 400, ExitNo,
 		"The key was revoked in this log; what it signed before stays valid at its time.",
 		"Sign with another enrolled key."},
+	{CertificateUntrusted, FailedPrecondition, 400, ExitNo,
+		"No trusted root of the ledger vouches for the certificate in the Sigstore bundle.",
+		"Ask the ledger's operator for which Sigstore instances it has a trusted root, or sign with an enrolled key."},
 	{RevokerNotAuthorised, PermissionDenied, 403, ExitNo,
 		"The revocation is signed by a key that may not revoke the one named.",
 		"Sign it with the key itself."},
