@@ -154,6 +154,9 @@ func (f *Follower) asked(ctx context.Context, e *store.Entry) ([]*cairnv1.QueueB
 	var operators []string
 	for _, fp := range l.Keys {
 		k, err := f.Index.Key(ctx, fp)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, nil // the key came with the attestation, and is nobody's who is heard
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -39,6 +39,9 @@ type config struct {
 	// Policy is a tlog-policy file that every published checkpoint must
 	// satisfy. Without one, the log's own signature suffices.
 	Policy string `yaml:"policy"`
+	// TrustedRoot is the trusted root of a Sigstore instance. Bundles with its
+	// certificates are taken; without one, no bundle with a certificate is.
+	TrustedRoot string `yaml:"trustedRoot"`
 	// Limits is how fast keys and addresses may submit.
 	Limits intake.Limits `yaml:"limits"`
 	// BatchWindow is how long a submission waits for others to share its fsyncs.
@@ -58,6 +61,8 @@ type config struct {
 	LogLevel slog.Level `yaml:"logLevel"`
 	// Builds is the queue of builds; none if it is left out.
 	Builds *buildsConfig `yaml:"builds"`
+	// Rekor makes the ledger a Rekor log too; it is none if it is left out.
+	Rekor *rekorConfig `yaml:"rekor"`
 
 	// dev is set by -dev: keys and directories that are missing are made.
 	dev bool
@@ -107,7 +112,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs := flag.NewFlagSet("cairn-ledger", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE]\n"+
+		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-trusted-root FILE]\n"+
 			"       cairn-ledger -config FILE [-check-config]\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")
@@ -119,6 +124,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	grpcAddr := fs.String("grpc", "", "listen for gRPC on `ADDR`")
 	debug := fs.String("debug", "", "serve profiles on the loopback `ADDR`")
 	policyFile := fs.String("policy", "", "publish only what the tlog-policy in `FILE` accepts")
+	trustedRoot := fs.String("trusted-root", "", "take Sigstore bundles with certificates of the trusted root in `FILE`")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, false, err
@@ -141,6 +147,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	override(&c.GRPC, *grpcAddr)
 	override(&c.Policy, *policyFile)
 	override(&c.Debug, *debug)
+	override(&c.TrustedRoot, *trustedRoot)
 	return c, check, nil
 }
 
@@ -173,7 +180,7 @@ func (c *config) check() error {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}
-	if err := c.Builds.check(); err != nil {
+	if err := errors.Join(c.Builds.check(), c.Rekor.check()); err != nil {
 		return err
 	}
 	inside, err := filepath.Rel(c.Log, c.State)

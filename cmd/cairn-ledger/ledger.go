@@ -19,6 +19,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/intake"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/server"
+	"github.com/cairnlog/cairn/ledger/sigstore"
 	"github.com/cairnlog/cairn/ledger/store"
 )
 
@@ -118,11 +119,18 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	l.closers = append(l.closers, index)
 
 	prover := engine.NewProver(l.log)
-	l.intake, err = intake.New(ctx, intake.Config{
+	c := intake.Config{
 		Log: l.log, Prover: prover, Blobs: blobs, Index: index, Limits: cfg.Limits, Window: cfg.BatchWindow,
 		Grew: func() { l.publisher.Grew() },
-	})
-	if err != nil {
+	}
+	if cfg.TrustedRoot != "" {
+		trusted, err := sigstore.ReadRoot(cfg.TrustedRoot)
+		if err != nil {
+			return usageError{err}
+		}
+		c.Certificate = trusted.Check
+	}
+	if l.intake, err = intake.New(ctx, c); err != nil {
 		return err
 	}
 	if err := l.newPublisher(ctx, cfg, key, trust, prover, logger); err != nil {
@@ -131,14 +139,18 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	if err := l.openBuilds(ctx, cfg, index, blobs, logger); err != nil {
 		return err
 	}
-	c := server.Config{
+	rekor, err := cfg.Rekor.alias(key)
+	if err != nil {
+		return usageError{err}
+	}
+	sc := server.Config{
 		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
-		VKey: l.vkey, Logger: logger, Now: time.Now,
+		Rekor: rekor, VKey: l.vkey, Logger: logger, Now: time.Now,
 	}
 	if l.builds != nil {
-		c.Builds = l.builds
+		sc.Builds = l.builds
 	}
-	l.server, err = server.New(ctx, c)
+	l.server, err = server.New(ctx, sc)
 	return err
 }
 

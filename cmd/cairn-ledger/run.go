@@ -70,6 +70,9 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 		return usageError{fmt.Errorf("listening for HTTP: %w", err)}
 	}
 	defer func() { _ = httpListener.Close() }()
+	if cfg.dev {
+		cfg.Rekor = rekorOf(httpListener.Addr())
+	}
 	grpcListener, err := net.Listen("tcp", cfg.GRPC)
 	if err != nil {
 		return usageError{fmt.Errorf("listening for gRPC: %w", err)}

@@ -88,6 +88,7 @@ func TestUsage(t *testing.T) {
 		{"a port that is taken, for gRPC", []string{"-dev", dir, "-grpc", busy.Addr().String()}, 2, "listening for gRPC"},
 		{"profiles for others", []string{"-dev", dir, "-debug", "0.0.0.0:0"}, 2, "not a loopback address"},
 		{"a directory that cannot be made", []string{"-dev", "/dev/null/ledger"}, 2, "/dev/null/ledger"},
+		{"a trusted root that is not there", []string{"-dev", dir, "-trusted-root", filepath.Join(dir, "missing")}, 2, "reading trusted root"},
 		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
 	} {
 		code, stdout, stderr := command(t, test.args...)
@@ -114,11 +115,18 @@ witnessRetry: 1s
 refreshInterval: 0s
 grace: 1m
 logLevel: debug
+trustedRoot: DIR/trusted_root.json
 builds: {database: DIR/builds.db, tokens: DIR/tokens, reproduce: {from: ["https://alice.example"]}}
+rekor: {hostname: ledger.example}
 `, 0, ""},
 		{"builds without tokens", paths + "builds: {database: DIR/builds.db}\n", 2, "builds needs database and tokens"},
 		{"builds without a database", paths + "builds: {tokens: DIR/tokens}\n", 2, "builds needs database and tokens"},
 		{"an unknown key of builds", paths + "builds: {database: x, tokens: x, reproduce: {form: []}}\n", 2, "form"},
+		{"Rekor by an address", paths + "rekor: {hostname: '::1'}\n", 0, ""},
+		{"Rekor without a host name", paths + "rekor: {}\n", 2, "rekor.hostname"},
+		{"Rekor by a URL", paths + "rekor: {hostname: 'https://ledger.example'}\n", 2, "is not the host name of a URL"},
+		{"Rekor with a port", paths + "rekor: {hostname: 'ledger.example:8080'}\n", 2, "without a port"},
+		{"an unknown key of Rekor", paths + "rekor: {hostname: x, host: y}\n", 2, "host"},
 		{"an unknown key", paths + "bolbs: x\n", 2, "bolbs"},
 		{"an unknown key within", paths + "limits: {perkey: {perSecond: 1}}\n", 2, "perkey"},
 		{"a key twice", paths + "log: DIR/other\n", 2, "log"},

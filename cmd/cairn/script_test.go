@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LC_ALL", "C.UTF-8")
 			env.Setenv("XDG_STATE_HOME", env.WorkDir+"/state")
 			env.Values[ledgers{}] = make(map[string]*exec.Cmd)
+			env.Values[scriptTest{}] = t
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -68,9 +69,12 @@ func TestScripts(t *testing.T) {
 			"same":       sameAnswers,
 			"json":       jsonMember,
 			"asks":       asks,
+			"pgp":        openPGP,
+			"rebuilderd": startRebuilderd,
 			"lease":      leaseBuild,
 			"append":     appendBuildLog,
 			"fail":       failBuild,
+			"sigstore":   makeBundle,
 		},
 	})
 }
@@ -78,12 +82,12 @@ func TestScripts(t *testing.T) {
 // ledgers is the key of a script's running ledgers, by directory.
 type ledgers struct{}
 
-// startLedger is `ledger [DIR]`: it starts a ledger with its state under DIR,
+// startLedger is `ledger [DIR [FLAG...]]`: it starts a ledger with its state under DIR,
 // and waits for its ready line. CAIRN_LEDGER, ORIGIN and VKEY are set, and the
 // file policy trusts its key.
 func startLedger(ts *testscript.TestScript, neg bool, args []string) {
-	dir := ledgerDir(ts, neg, args)
-	cmd, ready, err := runLedger(ts.MkAbs(dir))
+	dir := ledgerDir(ts, neg, args[:min(1, len(args))])
+	cmd, ready, err := runLedger(ts.MkAbs(dir), args[min(1, len(args)):]...)
 	if err != nil {
 		ts.Fatalf("ledger: %v\n%s", err, ts.ReadFile(dir+".log"))
 	}
@@ -106,9 +110,12 @@ func startLedger(ts *testscript.TestScript, neg bool, args []string) {
 type ready struct{ Origin, VKey, HTTP string }
 
 // runLedger starts a ledger with its state in dir and its log in dir.log, and
-// waits until it is ready. After an error nothing runs.
-func runLedger(dir string) (*exec.Cmd, *ready, error) {
-	cmd := exec.Command(os.Getenv(ledgerBinary), "-dev", dir, "-http", "127.0.0.1:0", "-grpc", "127.0.0.1:0")
+// waits until it is ready. Relative paths in flags are to where dir is. After an
+// error nothing runs.
+func runLedger(dir string, flags ...string) (*exec.Cmd, *ready, error) {
+	args := append([]string{"-dev", dir, "-http", "127.0.0.1:0", "-grpc", "127.0.0.1:0"}, flags...)
+	cmd := exec.Command(os.Getenv(ledgerBinary), args...)
+	cmd.Dir = filepath.Dir(dir)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, nil, err

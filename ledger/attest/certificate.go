@@ -30,6 +30,11 @@ type CertificateIdentity struct {
 	Certificate []byte
 }
 
+// Certified reports whether a is worth something only if who issued the
+// certificate that it brings is trusted. A Rekor entry may bring one too, but says
+// no more than that it was logged.
+func (a *Attestation) Certified() bool { return a.Leaf.Format == leaf.FormatSigstoreCertificate }
+
 // Bounds of the RSA keys in certificates. Verification takes longer with the
 // modulus, which whoever submits chooses.
 const (
@@ -91,11 +96,7 @@ func hashOf(k *ecdsa.PublicKey) crypto.Hash {
 // verifyDigest reports whether sig is the key's signature of what has a digest. It is
 // not possible to tell for keys that sign the message itself.
 func (k *PublicKey) verifyDigest(d leaf.Digest, sig []byte) (ok, possible bool) {
-	sum, err := hex.DecodeString(d.Hex())
-	if err != nil {
-		return false, false
-	}
-	hash := crypto.SHA256
+	sum, hash := d.Bytes(), crypto.SHA256
 	if len(sum) == crypto.SHA512.Size() {
 		hash = crypto.SHA512
 	}

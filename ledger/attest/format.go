@@ -18,7 +18,7 @@ const (
 	FormatArchBuildinfo = "arch-buildinfo" // Arch's .BUILDINFO
 	FormatBuildcompare  = "buildcompare"   // of Reproducible Central
 	FormatLink          = "link"           // in-toto's, before DSSE: rebuilderd
-	FormatSigstore      = "sigstore"       // Sigstore bundle
+	FormatSigstore      = "sigstore"       // Sigstore bundle by a key; see leaf.FormatSigstoreCertificate
 )
 
 // format is one way in which attestations come.

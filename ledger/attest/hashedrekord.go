@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"maps"
 	"slices"
@@ -40,8 +41,22 @@ var rekorSchemes = map[string]rekorScheme{
 	"PKIX_ED25519_PH":               {"sha512", isEd25519, verifyEd25519ph},
 }
 
-// RekorKeyDetails returns the keyDetails that entries of Rekor may have, sorted.
-func RekorKeyDetails() []string { return slices.Sorted(maps.Keys(rekorSchemes)) }
+// schemeOf returns what the keyDetails of an entry name.
+func schemeOf(keyDetails string) (rekorScheme, error) {
+	s, ok := rekorSchemes[keyDetails]
+	if !ok {
+		known := strings.Join(slices.Sorted(maps.Keys(rekorSchemes)), ", ")
+		return s, reason.Errorf(reason.KeyUnsupported, "keyDetails %.80q, want one of %s", keyDetails, known)
+	}
+	return s, nil
+}
+
+// RekorDigest returns the digest that an entry with these keyDetails has signed.
+// Its length may be wrong.
+func RekorDigest(keyDetails string, digest []byte) (leaf.Digest, error) {
+	s, err := schemeOf(keyDetails)
+	return leaf.Digest(s.algorithm + ":" + hex.EncodeToString(digest)), err
+}
 
 func isRSA(bits int) func(crypto.PublicKey) bool {
 	return func(key crypto.PublicKey) bool {
@@ -113,9 +128,9 @@ func openHashedRekord(raw []byte, _ Keyring) (*Attestation, error) {
 }
 
 func verifyRekor(e *leaf.HashedRekord, key crypto.PublicKey) error {
-	s, ok := rekorSchemes[e.KeyDetails]
-	if !ok {
-		return reason.Errorf(reason.KeyUnsupported, "keyDetails %s, want one of %s", e.KeyDetails, strings.Join(RekorKeyDetails(), ", "))
+	s, err := schemeOf(e.KeyDetails)
+	if err != nil {
+		return err
 	}
 	if !s.fits(key) {
 		return reason.Errorf(reason.KeyUnsupported, "the key is no %s", e.KeyDetails)

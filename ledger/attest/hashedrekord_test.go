@@ -262,17 +262,17 @@ var badRekords = []badRekord{
 	}, reason.KeyUnsupported, "the key is no PKIX_RSA", true},
 	{"a kind that nobody takes", func(_ *testing.T, x *rekordSpoiler) {
 		x.details(common.PublicKeyDetails_PKIX_RSA_PSS_2048_SHA256)
-	}, reason.KeyUnsupported, "keyDetails PKIX_RSA_PSS_2048_SHA256, want one of PKIX_ECDSA_P256_SHA_256, ", true},
+	}, reason.KeyUnsupported, "keyDetails \"PKIX_RSA_PSS_2048_SHA256\", want one of PKIX_ECDSA_P256_SHA_256, ", true},
 	{"an unspecified kind", func(_ *testing.T, x *rekordSpoiler) {
 		x.details(common.PublicKeyDetails_PUBLIC_KEY_DETAILS_UNSPECIFIED)
-	}, reason.KeyUnsupported, "keyDetails PUBLIC_KEY", false},
+	}, reason.KeyUnsupported, "keyDetails \"PUBLIC_KEY", false},
 	{"Ed25519 without a hash", func(t *testing.T, x *rekordSpoiler) {
 		seed := sha256.Sum256([]byte("alice"))
 		key := ed25519.NewKeyFromSeed(seed[:])
 		x.publicKey(spkiOf(t, key.Public()))
 		x.details(common.PublicKeyDetails_PKIX_ED25519)
 		x.req.Signature.Content = ed25519.Sign(key, x.req.Digest)
-	}, reason.KeyUnsupported, "keyDetails PKIX_ED25519,", false},
+	}, reason.KeyUnsupported, "keyDetails \"PKIX_ED25519\",", false},
 	{"Ed25519ph of a sha256", func(t *testing.T, x *rekordSpoiler) {
 		seed := sha256.Sum256([]byte("alice"))
 		x.publicKey(spkiOf(t, ed25519.NewKeyFromSeed(seed[:]).Public()))

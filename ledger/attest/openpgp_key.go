@@ -82,6 +82,9 @@ func readPGPKey(packets []byte) (*pgpKey, error) {
 }
 
 func (r *pgpReader) read(p *packet.OpaquePacket) error {
+	if len(r.key.parts) == 0 && p.Tag == tagSignature {
+		return reason.Errorf(reason.KeyUnsupported, "a revocation without its key: import it with `gpg --import`, and give the key as `gpg --armor --export` then writes it")
+	}
 	if len(r.key.parts) == 0 && p.Tag != tagPublicKey && p.Tag != tagSecretKey && p.Tag != tagMarker {
 		return reason.Errorf(reason.KeyUnsupported, "an OpenPGP key begins with a packet of type %d, not with a public key", p.Tag)
 	}

@@ -119,6 +119,7 @@ var goodContainers = []struct {
 	{"detached, two packets in a block", []byte(plainText + armored("PGP SIGNATURE", slices.Concat(oneSig, pgpPacket(2, bobSig)))), 2},
 	{"detached, of text", detached(plainText, alice4.sign(sigOf{kind: 1}, []byte("Odd: 1.0\r\nline\r\n"))), 1},
 	{"detached, of text and of bytes", detached(plainText, plainSig, alice4.sign(sigOf{kind: 1}, []byte("Odd: 1.0\r\nline\r\n"))), 2},
+	{"the issuer of version 6 is only hinted at", slices.Concat(alice6.onePass(alice6sg, 1), oneLit, pgpPacket(2, alice6.sign(sigOf{bare: true, hashed: [][]byte{sub4(2, second)}, unhashed: [][]byte{alice6.issuer()}}, []byte(plainText)))), 1},
 	{"the issuer is only hinted at", detached(plainText, alice4.sign(sigOf{bare: true, hashed: [][]byte{sub4(2, second)}, unhashed: [][]byte{sub(16, alice4.keyID()...)}}, []byte(plainText))), 1},
 }
 
@@ -151,6 +152,7 @@ var badContainers = []struct {
 	{"another kind is announced", slices.Concat(alice4.onePass(textSig, 1), oneLit, oneSig), reason.EnvelopeMalformed, "announces another signature"},
 	{"announced in the wrong order", slices.Concat(bob4.onePass(bobSig, 0), alice4.onePass(plainSig, 1), oneLit, pgpPacket(2, bobSig), oneSig), reason.EnvelopeMalformed, "announces another"},
 	{"announced as the last too early", slices.Concat(alice4.onePass(plainSig, 1), bob4.onePass(bobSig, 1), oneLit, pgpPacket(2, bobSig), oneSig), reason.EnvelopeMalformed, "announces another"},
+	{"announced by another packet", slices.Concat(alice4.onePass(plainSig, 0), pgpPacket(10, alice4.onePass(plainSig, 1)[2:]), oneLit, oneSig, oneSig), reason.EnvelopeMalformed, "announces another"},
 	{"not announced as the last", slices.Concat(alice4.onePass(plainSig, 0), oneLit, oneSig), reason.EnvelopeMalformed, "announces another"},
 	{"a marker", slices.Concat(pgpPacket(10, []byte("PGP")), oneSig, oneLit), reason.FormatUnknown, "no known format"},
 	{"a marker within", slices.Concat(oneSig, pgpPacket(10, []byte("PGP")), oneLit), reason.EnvelopeMalformed, "not one text"},
@@ -175,7 +177,13 @@ var badContainers = []struct {
 	{"a signature of a key", detached(plainText, alice4.sign(sigOf{kind: 0x13}, []byte(plainText))), reason.SignatureInvalid, "type 0x13"},
 	{"a signature of version 3", detached(plainText, []byte("\x03xxxxxxxxxxxxxxxxxxxxxx")), reason.SignatureInvalid, "version 3"},
 	{"a signature over SHA-1", detached(plainText, alice4.sign(sigOf{hash: 2}, []byte(plainText))), reason.SignatureTooWeak, "SHA-1"},
-	{"a signature by DSA", detached(plainText, swap(string(plainSig[:4]), "\x1b", "\x11")), reason.EnvelopeMalformed, "cut short"},
+	{"a signature by DSA", detached(plainText, with(plainSig, 2, 17)), reason.SignatureTooWeak, "DSA"},
+	{"a signature by ElGamal", detached(plainText, with(plainSig, 2, 16)), reason.SignatureTooWeak, "ElGamal"},
+	{"a signature by nothing known", detached(plainText, with(plainSig, 2, 99)), reason.EnvelopeMalformed, "unknown key algorithm 99"},
+	{"a signature over MD5", detached(plainText, with(plainSig, 3, 1)), reason.SignatureTooWeak, "MD5"},
+	{"a signature over nothing known", detached(plainText, with(plainSig, 3, 99)), reason.EnvelopeMalformed, "unknown hash algorithm 99"},
+	{"a signature by another algorithm", detached(plainText, with(plainSig, 2, 1)), reason.EnvelopeMalformed, "cut short"},
+	{"four bytes of a signature", detached(plainText, plainSig[:4]), reason.EnvelopeMalformed, "cut short"},
 	{"a signature that does not say when", detached(plainText, alice4.sign(sigOf{bare: true, hashed: [][]byte{alice4.issuer()}}, []byte(plainText))), reason.EnvelopeMalformed, "when it was made"},
 	{"a signature that does not say who", detached(plainText, alice4.sign(sigOf{bare: true, hashed: [][]byte{sub4(2, second)}}, []byte(plainText))), reason.SignatureInvalid, "does not say which key"},
 	{"a signature by two", detached(plainText, alice4.sign(sigOf{unhashed: [][]byte{bob4.issuer()}}, []byte(plainText))), reason.SignatureInvalid, "names two keys"},
@@ -184,7 +192,9 @@ var badContainers = []struct {
 	{"two times", detached(plainText, alice4.sign(sigOf{hashed: [][]byte{sub4(2, second)}}, []byte(plainText))), reason.EnvelopeMalformed, "two subpackets of type 2"},
 	{"a limit without a value", detached(plainText, alice4.sign(sigOf{hashed: [][]byte{sub(4)}}, []byte(plainText))), reason.SignatureInvalid, "not exportable"},
 	{"a signature within", detached(plainText, alice4.sign(sigOf{unhashed: [][]byte{longSub(32, plainSig)}}, []byte(plainText))), reason.EnvelopeMalformed, "embedded"},
+	{"a back signature within", detached(plainText, alice4.sign(sigOf{unhashed: [][]byte{alice4.back(laptop4)}}, []byte(plainText))), reason.EnvelopeMalformed, "embedded"},
 	{"subpackets that overlap", detached(plainText, alice4.sign(sigOf{hashed: [][]byte{{9, 3}}}, []byte(plainText))), reason.EnvelopeMalformed, "truncated"},
+	{"a signature of version 4 by a key of version 6", detached(plainText, (&pgpMaker{4, second, alice6.private}).sign(sigOf{bare: true, hashed: [][]byte{sub4(2, second), alice6.issuer()}}, []byte(plainText))), reason.SignatureInvalid, "does not verify"},
 	{"a length that lies", detached(plainText, []byte("\x06\x00\x1b\x0a\xff\xff\xff\xff")), reason.EnvelopeMalformed, "cut short"},
 	{"bytes after the signature", detached(plainText, append(bytes.Clone(plainSig), 0)), reason.EnvelopeMalformed, "1 bytes follow"},
 	{"first bytes of another digest", detached(plainText, flip(plainSig, len(plainSig)-65)), reason.SignatureInvalid, "does not verify"},
@@ -198,6 +208,13 @@ var badContainers = []struct {
 	{"an empty document", []byte("\n\n" + block), reason.EnvelopeMalformed, "without what it is of"},
 	{"an empty signature", []byte(plainText + "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n"), reason.SignatureMissing, "without a signature"},
 	{"no signature but a text", []byte(plainText + armored("PGP SIGNATURE", oneLit)), reason.EnvelopeMalformed, "type 11"},
+}
+
+// with returns b with one byte replaced.
+func with(b []byte, i int, c byte) []byte {
+	b = bytes.Clone(b)
+	b[i] = c
+	return b
 }
 
 func flip(b []byte, i int) []byte {
@@ -233,6 +250,9 @@ var badCleartexts = []struct {
 	{"a vertical tab", swap(clear, "line\n", "line\v\n"), "control character 0x0b"},
 	{"a bare CR", swap(clear, "line\n", "li\rne\n"), "control character 0x0d"},
 	{"two CR", swap(clear, "line\n", "line\r\r\n"), "control character 0x0d"},
+	{"a delete", swap(clear, "line\n", "line\x7f\n"), "control character 0x7f"},
+	{"armor without a checksum and with another end", append(bytes.Clone(swap(clear, block, "")), "-----BEGIN PGP SIGNATURE-----\n\nwh==\n-----END PGP MESSAGE-----\n"...), "is not its end"},
+	{"armor with bits to spare", append(bytes.Clone(swap(clear, block, "")), "-----BEGIN PGP SIGNATURE-----\n\nwh==\n-----END PGP SIGNATURE-----\n"...), "illegal base64"},
 	{"an escape", swap(clear, "line\n", "\x1b[2Jline\n"), "control character 0x1b"},
 	{"a signature of bytes", swap(clear, block, armored("PGP SIGNATURE", pgpPacket(2, alice4.sign(sigOf{}, []byte("Odd: 1.0\r\nline"))))), "signature of text"},
 	{"armor with another end", swap(clear, "END PGP SIGNATURE", "END PGP MESSAGE"), "is not its end"},
@@ -266,6 +286,7 @@ var badKeys = []struct {
 	words   string
 }{
 	{"only a marker", pgpPacket(10, []byte("PGP")), "no OpenPGP public key"},
+	{"a revocation alone", pgpPacket(2, alice4.sign(revokes(0x20, 0), alice4.hashed())), "import it with `gpg --import`"},
 	{"a user id first", slices.Concat(alice4.user("a"), alicesKey), "begins with a packet of type 13"},
 	{"two keys", slices.Concat(alicesKey, bob4.primary(), bob4.user("bob", certifies(0))), "more than one"},
 	{"a secret key", pgpPacket(5, alice4.body()), "must not leave its owner"},
@@ -277,6 +298,10 @@ var badKeys = []struct {
 	{"a key of version 3", pgpPacket(6, append([]byte{3}, alice4.body()[1:]...)), "reading an OpenPGP key"},
 	{"a key that encrypts", pgpPacket(6, slices.Concat([]byte{4, 0, 0, 0, 0, 25}, make([]byte, 32))), "does not sign"},
 	{"a bare key", alice4.primary(), "nothing says what it may do"},
+	{"only SHA-1 of others", append(slices.Concat(alice4.primary(), alice4.user("a")), pgpPacket(2, mallory.sign(sigOf{kind: 0x13, hash: 2}, alice4.hashed(), userHashed("a")))...), "it has no signature by itself that verifies"},
+	{"RSA that is too small", pgpPacket(6, rsaBody(1024)), "RSA of 1024 bits, want 2048 to 8192"},
+	{"RSA that is too large", pgpPacket(6, rsaBody(8200)), "RSA of 8200 bits, want 2048 to 8192"},
+	{"EdDSA over another curve", pgpPacket(6, slices.Concat([]byte{4, 0, 0, 0, 0, 22, 3, 0x2b, 0x65, 0x71, 0x01, 0xcf, 0x40}, make([]byte, 57))), "EdDSA over Curve448, want Ed25519"},
 	{"only SHA-1", slices.Concat(alice4.primary(), alice4.user("a", sigOf{kind: 0x13, hash: 2})), "SHA-1"},
 	{"version 6 with a user id alone", slices.Concat(alice6.primary(), alice6.user("a", certifies(0))), "nothing says what it may do"},
 	{"too many user ids", slices.Concat(alicesKey, bytes.Repeat(alice4.user("b"), 64)), "more than 64 user ids"},
@@ -285,6 +310,12 @@ var badKeys = []struct {
 	{"too many of its own", slices.Concat(alicesKey, bytes.Repeat(pgpPacket(2, alice4.sign(certifies(0))), 256)), "more than 256 signatures that claim to be its own"},
 	{"a user id that is too long", slices.Concat(alicesKey, alice4.user(strings.Repeat("a", 2049))), "2049 bytes is over the limit of 2048"},
 	{"a key that is too large", slices.Concat(alicesKey, large()), "over the limit of 524288"},
+}
+
+// rsaBody is that of a key packet with some RSA number of so many bits.
+func rsaBody(bits int) []byte {
+	n := bytes.Repeat([]byte{0xff}, bits/8)
+	return slices.Concat([]byte{4, 0, 0, 0, 0, 1, byte(bits >> 8), byte(bits)}, n, []byte{0, 17, 1, 0, 1})
 }
 
 // large is more than a key may have, within the other limits.

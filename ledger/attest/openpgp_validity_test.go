@@ -1,6 +1,7 @@
 package attest_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -15,6 +16,8 @@ var (
 	mallory        = newMaker("mallory", 4)
 	laptop4        = newMaker("laptop", 4)
 	laptop6        = newMaker("laptop", 6)
+
+	young = &pgpMaker{4, second + 5*days, newMaker("young", 4).private}
 
 	revokes = func(kind byte, at uint32, why ...byte) sigOf {
 		s := sigOf{kind: kind, at: at}
@@ -40,6 +43,9 @@ var keyCases = []keyCase{
 	{"a plain key", alicesKey, alice4, 1, ""},
 	{"version 6", slices.Concat(alice6.primary(sigOf{kind: 0x1f, hashed: [][]byte{maySign}}), alice6.user("alice", sigOf{kind: 0x13})), alice6, 1, ""},
 	{"version 6, whose user ids say nothing", slices.Concat(alice6.primary(sigOf{kind: 0x1f, hashed: [][]byte{sub4(9, 2*days), maySign}}), alice6.user("alice", certifies(5))), alice6, 3, "expired"},
+	{"version 6, whose issuer is only hinted at", alice6.primary(sigOf{kind: 0x1f, bare: true, hashed: [][]byte{sub4(2, second), maySign}, unhashed: [][]byte{alice6.issuer()}}), alice6, 1, ""},
+	{"before it was made", slices.Concat(young.primary(), young.user("a", certifies(5*days))), young, 4, "was made only at 2026-01-06"},
+	{"a subkey before it was made", slices.Concat(alicesKey, alice4.subkey(young, alice4.binds(young, 5*days))), young, 4, "was made only at 2026-01-06"},
 	{"no user id, a statement of its own", alice4.primary(sigOf{kind: 0x1f, hashed: [][]byte{maySign}}), alice4, 1, ""},
 	{"no flags at all", slices.Concat(alice4.primary(), alice4.user("a", sigOf{kind: 0x13})), alice4, 1, ""},
 	{"the newest statement shortens", slices.Concat(alice4.primary(), alice4.user("a", certifies(0), certifies(9*days, sub4(9, 5*days)))), alice4, 6, "expired"},
@@ -124,6 +130,7 @@ var dropped = map[string][]byte{
 	"one that does not say who":           alice4.user("b", sigOf{kind: 0x13, bare: true, hashed: [][]byte{sub4(2, second)}}),
 	"one that names two keys":             alice4.user("b", sigOf{kind: 0x13, unhashed: [][]byte{sub(16, mallory.keyID()...)}}),
 	"a photograph":                        append(pgpPacket(17, []byte("\x02\x01x")), pgpPacket(2, alice4.sign(certifies(0), alice4.hashed()))...),
+	"much of mallory's":                   bytes.Repeat(pgpPacket(2, mallory.sign(certifies(0), alice4.hashed(), userHashed("alice"))), 300),
 	"a signature of no key":               pgpPacket(2, []byte("x")),
 	"trust, padding and a marker":         slices.Concat(pgpPacket(12, []byte("x")), pgpPacket(21, []byte("x")), pgpPacket(10, []byte("PGP"))),
 }

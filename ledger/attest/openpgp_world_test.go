@@ -157,9 +157,7 @@ func TestGPGOneVote(t *testing.T) {
 		t.Fatalf("split into %d: %v", len(each), err)
 	}
 	mustOpen(t, each[0], ring)
-	if n := leaf.MaxKeys + 1; true {
-		refused(t, append([]byte(oddText), bytes.Repeat(signature, n)...), ring, reason.TooManyKeys, "16")
-	}
+	refused(t, append([]byte(oddText), bytes.Repeat(signature, leaf.MaxKeys+1)...), ring, reason.TooManyKeys, "16")
 	// gpg, too, reads no message that follows another.
 	inline := g.sign(4, alice)
 	if _, _, err := g.reads(append(bytes.Clone(inline), inline...)); err == nil {
@@ -293,10 +291,6 @@ func TestGPGRefused(t *testing.T) {
 	// Notations that may be ignored are.
 	if _, _, err := attest.OpenSigned(g.run([]byte(oddText), "-u", alice, "--set-notation", "x@example.org=1", "--clear-sign"), ring); err != nil {
 		t.Error(err)
-	}
-	key := leaf.SHA256(g.export(alice))
-	if again := leaf.SHA256(g.export(alice)); key != again {
-		t.Error("gpg exports differently")
 	}
 }
 

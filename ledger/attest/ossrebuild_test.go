@@ -91,6 +91,7 @@ func TestOpenRefusesOSSRebuild(t *testing.T) {
 		{"another artifact", ossRebuild, `"artifact":"absl`, `"artifact":"abls`, "only subject"},
 		{"no artifact", ossRebuild, `"artifact"`, `"artefact"`, "only subject"},
 		{"two subjects", ossRebuild, `"subject":[`, `"subject":[{"name":"x","digest":{"sha256":"` + hexB + `"}},`, "only subject"},
+		{"two subjects, the right one first", ossRebuild, hexA + `"}}],"predicate"`, hexA + `"}},{"name":"x","digest":{"sha256":"` + hexB + `"}}],"predicate"`, "only subject"},
 		{"no candidate", equivalent, `"candidate"`, `"kandidat"`, "candidate"},
 		{"a candidate that was not rebuilt", equivalent, `"candidate":"rebuild/`, `"candidate":"upstream/`, "candidate"},
 		{"no target", equivalent, `"target"`, `"ziel"`, "target"},

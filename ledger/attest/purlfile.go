@@ -4,19 +4,17 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-
-	packageurl "github.com/package-url/packageurl-go"
 )
 
 // The names that package files have by the rules of those who make them. Each
 // pattern finds name, version and what else the package URL needs.
 var (
-	debFile   = regexp.MustCompile(`^([a-z0-9][a-z0-9+.-]+)_([0-9][A-Za-z0-9.+~-]*)_([a-z0-9-]+)\.deb$`)
-	alpmFile  = regexp.MustCompile(`^([a-z0-9@_+][a-z0-9@._+-]*)-((?:[0-9]+:)?[A-Za-z0-9._+~]+-[0-9]+(?:\.[0-9]+)?)-([a-z0-9_]+)\.pkg\.tar(?:\.[a-z0-9]+)?$`)
-	wheelFile = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-([0-9][A-Za-z0-9.!+_]*)(?:-[0-9][^-]*)?-[^-]+-[^-]+-[^-]+\.whl$`)
+	debFileName   = regexp.MustCompile(`^([a-z0-9][a-z0-9+.-]+)_([0-9][A-Za-z0-9.+~-]*)_([a-z0-9-]+)\.deb$`)
+	alpmFileName  = regexp.MustCompile(`^([a-z0-9@_+][a-z0-9@._+-]*)-((?:[0-9]+:)?[A-Za-z0-9._+~]+-[0-9]+(?:\.[0-9]+)?)-([a-z0-9_]+)\.pkg\.tar(?:\.[a-z0-9]+)?$`)
+	wheelFileName = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-([0-9][A-Za-z0-9.!+_]*)(?:-[0-9][^-]*)?-[^-]+-[^-]+-[^-]+\.whl$`)
 	// A crate's name has no dot, so that its version begins behind the last dash
 	// before the first dot.
-	crateFile = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_-]*)-([0-9]+\.[0-9]+\.[0-9]+(?:[-+][A-Za-z0-9.+-]+)?)\.crate$`)
+	crateFileName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_-]*)-([0-9]+\.[0-9]+\.[0-9]+(?:[-+][A-Za-z0-9.+-]+)?)\.crate$`)
 	// npm's path names the package beside the file.
 	npmPath  = regexp.MustCompile(`/((?:@[a-z0-9._~-]+/)?)([a-z0-9._~-]+)/-/([a-z0-9._~-]+)\.tgz$`)
 	pypiDash = regexp.MustCompile(`[-_.]+`)
@@ -30,11 +28,11 @@ var (
 // version is Ubuntu's. Debian's file names leave the version's epoch out, and so
 // does the package URL.
 func purlOfFile(file string) string {
-	if m := debFile.FindStringSubmatch(file); m != nil && !strings.Contains(m[2], "ubuntu") {
-		return purl("deb", "debian", m[1], m[2], "arch", m[3])
+	if m := debFileName.FindStringSubmatch(file); m != nil && !strings.Contains(m[2], "ubuntu") {
+		return purl("deb", "debian", m[1], m[2], m[3])
 	}
-	if m := alpmFile.FindStringSubmatch(file); m != nil {
-		return purl("alpm", "arch", m[1], m[2], "arch", m[3])
+	if m := alpmFileName.FindStringSubmatch(file); m != nil {
+		return purl("alpm", "arch", m[1], m[2], m[3])
 	}
 	return ""
 }
@@ -42,10 +40,10 @@ func purlOfFile(file string) string {
 // purlOfTarget returns the package URL of what was fetched from a URL under a file
 // name, for those ecosystems where these say what it is; otherwise none.
 func purlOfTarget(target, file string) string {
-	if m := wheelFile.FindStringSubmatch(file); m != nil {
+	if m := wheelFileName.FindStringSubmatch(file); m != nil {
 		return purl("pypi", "", pypiName(m[1]), strings.ReplaceAll(m[2], "_", "-"))
 	}
-	if m := crateFile.FindStringSubmatch(file); m != nil {
+	if m := crateFileName.FindStringSubmatch(file); m != nil {
 		return purl("cargo", "", m[1], m[2])
 	}
 	u, err := url.Parse(target)
@@ -86,8 +84,8 @@ func purlOfPackage(ecosystem, name, version, file string) string {
 	case "debian":
 		// name is the source package's; the version may have an epoch, which the
 		// file's name leaves out.
-		if m := debFile.FindStringSubmatch(file); m != nil {
-			return purl("deb", "debian", m[1], version, "arch", m[3])
+		if m := debFileName.FindStringSubmatch(file); m != nil {
+			return purl("deb", "debian", m[1], version, m[3])
 		}
 	}
 	return ""
@@ -97,10 +95,15 @@ func pypiName(name string) string {
 	return strings.ToLower(pypiDash.ReplaceAllString(name, "-"))
 }
 
-func purl(kind, namespace, name, version string, qualifiers ...string) string {
-	var qs packageurl.Qualifiers
-	for i := 0; i+1 < len(qualifiers); i += 2 {
-		qs = append(qs, packageurl.Qualifier{Key: qualifiers[i], Value: qualifiers[i+1]})
+// purl returns a package URL, or none of what has no canonical form.
+func purl(kind, namespace, name, version string, arch ...string) string {
+	qualifiers := make(map[string]string)
+	for _, a := range arch {
+		qualifiers["arch"] = a
 	}
-	return packageurl.NewPackageURL(kind, namespace, name, version, qs, "").ToString()
+	uri, _, err := purlOf(kind, namespace, name, version, qualifiers)
+	if err != nil {
+		return ""
+	}
+	return uri
 }

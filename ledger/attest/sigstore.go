@@ -93,6 +93,9 @@ func openSigstore(raw []byte, ring Keyring) (*Attestation, error) {
 		return nil, err
 	}
 	a.Claim.Format = FormatSigstore
+	if a.Identity != nil {
+		a.Claim.Format = leaf.FormatSigstoreCertificate
+	}
 	return a, a.finish(payload)
 }
 

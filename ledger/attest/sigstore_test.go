@@ -239,7 +239,7 @@ func TestOpenBundleWithCertificate(t *testing.T) {
 			if d := cmp.Diff(want, a.Identity); d != "" {
 				t.Errorf("identity (-want +got):\n%s", d)
 			}
-			if a.Claim.Claim != leaf.ClaimBuild || a.Claim.Format != attest.FormatSigstore || a.Claim.BuilderID != "https://example/builder" ||
+			if a.Claim.Claim != leaf.ClaimBuild || a.Claim.Format != leaf.FormatSigstoreCertificate || a.Claim.BuilderID != "https://example/builder" ||
 				a.Leaf.Payload != leaf.SHA256([]byte(bundledStatement)) {
 				t.Errorf("claim %+v, leaf %s", a.Claim, a.Text)
 			}

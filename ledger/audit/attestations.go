@@ -162,7 +162,23 @@ func (a *auditor) open(b *batch, i int) *attest.Attestation {
 			a.find(Attestation, "key-revoked", where, "%v", err)
 			return nil
 		}
+		a.checkCertificate(att, where)
 		return att
 	}
 	return nil
+}
+
+// checkCertificate asks who issued the certificate that an attestation brings.
+func (a *auditor) checkCertificate(att *attest.Attestation, where string) {
+	if !att.Certified() {
+		return
+	}
+	a.report.Counts.Certificates.Add(1)
+	if a.o.Certificate == nil {
+		a.unasked.Add(1)
+		return
+	}
+	if err := a.o.Certificate(att); err != nil {
+		a.find(Attestation, "certificate-untrusted", where, "%v", err)
+	}
 }

@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
@@ -96,6 +97,10 @@ type Options struct {
 	State string
 	// NoSignatures leaves the attestations out, enrolments excepted.
 	NoSignatures bool
+	// Certificate refuses an attestation whose key comes with a certificate that is
+	// not trusted. If it is nil, nobody asks who issued certificates, and the report
+	// says so.
+	Certificate func(*attest.Attestation) error
 	// Progress is told how far the audit is, after every few entries, if it is
 	// set; from one goroutine.
 	Progress func(Progress)
@@ -149,10 +154,13 @@ type auditor struct {
 	past    history
 	// unreadable says that no attestation can be read, which was found.
 	unreadable atomic.Bool
-	ring       *ring
-	terms      *terms // nil without an index
-	rows       *rows  // nil but of a ledger
-	ids        *identities
+	// unasked counts the certificates that no trusted root was asked about, since
+	// the log's first entry.
+	unasked atomic.Uint64
+	ring    *ring
+	terms   *terms // nil without an index
+	rows    *rows  // nil but of a ledger
+	ids     *identities
 
 	findings
 }

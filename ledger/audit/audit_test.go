@@ -194,7 +194,7 @@ func TestAuditOfALedgerIsClean(t *testing.T) {
 	if got := r.Counts.Checkpoints.Load(); got < 20 {
 		t.Errorf("%d checkpoints", got)
 	}
-	want := audit.Coverage{Signatures: true, Index: true, Archive: true, FilesListed: true}
+	want := audit.Coverage{Signatures: true, Index: true, Archive: true, FilesListed: true, Certificates: true}
 	if r.Coverage != want {
 		t.Errorf("coverage %+v", r.Coverage)
 	}

@@ -52,6 +52,7 @@ func (a *auditor) pass(ctx context.Context) error {
 	err := g.Wait()
 	a.report.PassSeconds = time.Since(began).Seconds()
 	a.report.Coverage.Signatures = !a.o.NoSignatures
+	a.report.Coverage.Certificates = !a.o.NoSignatures && a.unasked.Load() == 0
 	a.report.Counts.Keys.Store(uint64(a.ring.Count()))
 	return err
 }

@@ -67,6 +67,8 @@ type Counts struct {
 	Cosignatures Counter `json:"cosignatures"`
 	Attestations Counter `json:"attestations"`
 	Keys         Counter `json:"keys"`
+	// Certificates is how many attestations bring a certificate with their key.
+	Certificates Counter `json:"certificates"`
 	IndexRows    Counter `json:"indexRows"`
 	// Unpublished files and checkpoints are ahead of the audited checkpoint, and
 	// not checked; Leftover ones are those that a crash left beside the log's.
@@ -105,6 +107,8 @@ type Coverage struct {
 	Index       bool `json:"index"`
 	Archive     bool `json:"archive"`
 	FilesListed bool `json:"filesListed"`
+	// Certificates is false if there are some and no trusted root was given.
+	Certificates bool `json:"certificates"`
 }
 
 // Report is what an audit found. The zero Report is not clean.

@@ -41,7 +41,9 @@ type state struct {
 	Endorsed   []stateEndorsed  `json:"endorsed"`
 	Terms      uint64           `json:"terms"` // rows of the query index
 	Signatures bool             `json:"signatures"`
-	Policy     leaf.Digest      `json:"policy"`
+	// Unasked is how many certificates nobody asked the issuer of.
+	Unasked uint64      `json:"unasked,omitempty"`
+	Policy  leaf.Digest `json:"policy"`
 }
 
 type stateKey struct {
@@ -149,6 +151,8 @@ func (a *auditor) resume(ctx context.Context) error {
 		return fmt.Errorf("%w: it is of another policy", ErrState)
 	case !s.Signatures && !a.o.NoSignatures:
 		return fmt.Errorf("%w: it is of an audit without signatures", ErrState)
+	case s.Unasked > 0 && a.o.Certificate != nil:
+		return fmt.Errorf("%w: it is of an audit without a trusted root, and there are %d certificates", ErrState, s.Unasked)
 	}
 	note := a.verify.check("the checkpoint of the state", []byte(s.Note))
 	if !usable(note) || note.N() != s.Size {
@@ -206,6 +210,7 @@ func (a *auditor) adopt(t *tree, s *state, note *checked) error {
 	}
 	a.tree, a.cursor, a.contras, a.aligned = t, s, note, s.Aligned
 	a.past.position, a.past.resumeAt = s.Archive, s.Archive
+	a.unasked.Store(s.Unasked)
 	a.report.Resumed, a.report.From = true, s.Size
 	return nil
 }
@@ -217,7 +222,7 @@ func (a *auditor) saveState() error {
 	}
 	s := &state{
 		Schema: stateSchema, Origin: a.end.origin, Note: string(a.end.signed), Size: a.end.N(), Aligned: a.aligned,
-		Archive: a.past.resumeAt, Times: a.past.times, Signatures: !a.o.NoSignatures,
+		Archive: a.past.resumeAt, Times: a.past.times, Signatures: !a.o.NoSignatures, Unasked: a.unasked.Load(),
 		Policy: leaf.SHA256([]byte(a.o.Policy.String())), Keys: []stateKey{}, Endorsed: []stateEndorsed{},
 	}
 	if s.Aligned == nil {

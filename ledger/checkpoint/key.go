@@ -19,7 +19,12 @@ type Key struct {
 	Signer   note.Signer
 	Verifier note.Verifier
 	VKey     string // the verifier's encoding, as in C2SP signed-note
+
+	private ed25519.PrivateKey
 }
+
+// algEd25519 is the first byte of an Ed25519 key in a note's encodings.
+const algEd25519 = 1
 
 // ReadKey reads the key in a file, in the encoding of note.GenerateKey. A file
 // that others may read is refused.
@@ -68,8 +73,8 @@ func parseKey(skey string) (*Key, error) {
 	if err != nil || len(material) != 1+ed25519.SeedSize {
 		return nil, errors.New("the key does not end in an Ed25519 seed")
 	}
-	public := ed25519.NewKeyFromSeed(material[1:]).Public().(ed25519.PublicKey)
-	vkey, err := note.NewEd25519VerifierKey(signer.Name(), public)
+	private := ed25519.NewKeyFromSeed(material[1:])
+	vkey, err := note.NewEd25519VerifierKey(signer.Name(), private.Public().(ed25519.PublicKey))
 	if err != nil {
 		return nil, err
 	}
@@ -77,5 +82,5 @@ func parseKey(skey string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{Signer: signer, Verifier: verifier, VKey: vkey}, nil
+	return &Key{Signer: signer, Verifier: verifier, VKey: vkey, private: private}, nil
 }

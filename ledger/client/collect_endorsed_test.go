@@ -47,23 +47,7 @@ func TestCollectEndorsements(t *testing.T) {
 	rebuild("by bob")
 	check := func(want ...string) {
 		t.Helper()
-		b, err := w.client.Collect(t.Context(), leaf.SHA256([]byte("tool")), nil, w.policy, client.CollectOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := w.words(b)
-		for _, word := range want {
-			if !slices.Contains(got, word) {
-				t.Errorf("the evidence lacks %q: %q", word, got)
-			}
-		}
-		ev, err := verify.Open(b, w.policy, time.Now())
-		if err != nil {
-			t.Fatalf("the evidence does not verify: %v", err)
-		}
-		if op, ok := ev.Operator(k.Public.Fingerprint); !ok {
-			t.Errorf("the evidence does not say whose key it is: %q", op)
-		}
+		w.wantEvidence(t, k.Public.Fingerprint, want)
 	}
 	check("mallory endorses", "mallory withdraws", "bob endorses", "bob", "by bob")
 	withdraw("bob")
@@ -77,4 +61,27 @@ func TestCollectEndorsements(t *testing.T) {
 	}
 	w.add(t, "k revokes", raw)
 	check("k", "k revokes", "bob endorses")
+}
+
+// wantEvidence collects the evidence about tool, which must have these entries and
+// say whose a key is.
+func (w *ladder) wantEvidence(t *testing.T, key leaf.Fingerprint, want []string) {
+	t.Helper()
+	b, err := w.client.Collect(t.Context(), leaf.SHA256([]byte("tool")), nil, w.policy, client.CollectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := w.words(b)
+	for _, word := range want {
+		if !slices.Contains(got, word) {
+			t.Errorf("the evidence lacks %q: %q", word, got)
+		}
+	}
+	ev, err := verify.Open(b, w.policy, time.Now())
+	if err != nil {
+		t.Fatalf("the evidence does not verify: %v", err)
+	}
+	if _, ok := ev.Operator(key); !ok {
+		t.Error("the evidence does not say whose key it is")
+	}
 }

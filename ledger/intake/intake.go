@@ -59,6 +59,9 @@ type Config struct {
 	// Window is how long a batch waits for more after its first submission.
 	// What a batch costs, mostly fsyncs, is shared by all in it.
 	Window time.Duration
+	// Certificate refuses an attestation whose key comes with a certificate that is
+	// not trusted; nil refuses them all.
+	Certificate func(*attest.Attestation) error
 	// Grew is called when entries were appended.
 	Grew func()
 }
@@ -138,6 +141,9 @@ func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result,
 	if err := in.limits.allowKeys(att.Keys); err != nil {
 		return nil, err
 	}
+	if err := in.trusted(att); err != nil {
+		return nil, err
+	}
 	c, first := in.join(att)
 	if first {
 		held = 0 // the call holds them now, also if ctx ends before it
@@ -154,6 +160,18 @@ func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result,
 		return nil, c.err
 	}
 	return &Result{Index: c.index, Leaf: c.text, Created: c.created && first}, nil
+}
+
+// trusted refuses an attestation with a certificate that nobody vouches for: its key
+// needs no enrolment, so that anybody could make one up.
+func (in *Intake) trusted(att *attest.Attestation) error {
+	switch {
+	case !att.Certified():
+		return nil
+	case in.cfg.Certificate == nil:
+		return reason.Errorf(reason.CertificateUntrusted, "this ledger was given no trusted root, and takes no bundle with a certificate")
+	}
+	return in.cfg.Certificate(att)
 }
 
 // join returns the call of an attestation, and whether it is new.

@@ -10,8 +10,12 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// FormatHashedRekord is the format of Rekor's entries.
-const FormatHashedRekord = "hashedrekord"
+// The formats whose attestations bring the keys that verify them: Rekor's entries,
+// and Sigstore bundles with a certificate.
+const (
+	FormatHashedRekord        = "hashedrekord"
+	FormatSigstoreCertificate = "sigstore-certificate"
+)
 
 // HashedRekord is an entry of Rekor v2, hashedrekord 0.0.2: that a key signed
 // what has a digest. Its text is JSON as RFC 8785 makes it canonical, and there

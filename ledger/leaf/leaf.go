@@ -115,7 +115,9 @@ type Leaf struct {
 
 // BringsKeys reports whether the keys that verify the leaf's attestation come with
 // it. Such keys need not be enrolled.
-func (l *Leaf) BringsKeys() bool { return l.Rekor != "" }
+func (l *Leaf) BringsKeys() bool {
+	return l.Format == FormatHashedRekord || l.Format == FormatSigstoreCertificate
+}
 
 // Marshal returns the text of l, or an error if l is not a valid leaf.
 func (l *Leaf) Marshal() ([]byte, error) {

@@ -48,6 +48,7 @@
 package policy
 
 import (
+	"crypto/ed25519"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,6 +107,15 @@ type Log struct {
 	VKey     string
 	Verifier note.Verifier
 	URL      string // may be empty
+}
+
+// PublicKey returns the key in the VKey of a parsed policy's log.
+func (l *Log) PublicKey() ed25519.PublicKey {
+	k, err := parseVKey(l.VKey)
+	if err != nil || k.alg != algEd25519 {
+		return nil
+	}
+	return k.pub
 }
 
 // Witness is one witness line.

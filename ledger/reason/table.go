@@ -26,6 +26,7 @@ const (
 	KeyNotValid          Reason = "KEY_NOT_VALID"
 	KeyNotEnrolled       Reason = "KEY_NOT_ENROLLED"
 	KeyRevoked           Reason = "KEY_REVOKED"
+	CertificateUntrusted Reason = "CERTIFICATE_UNTRUSTED"
 	RevokerNotAuthorised Reason = "REVOKER_NOT_AUTHORISED"
 	RateLimited          Reason = "RATE_LIMITED"
 	Overloaded           Reason = "OVERLOADED"
@@ -44,6 +45,7 @@ const (
 	BuildEnded           Reason = "BUILD_ENDED"
 	LeaseLost            Reason = "LEASE_LOST"
 	TokenRefused         Reason = "TOKEN_REFUSED"
+	RekorAbsent          Reason = "REKOR_ABSENT"
 	MirrorOnly           Reason = "MIRROR_ONLY"
 	InternalError        Reason = "INTERNAL_ERROR"
 )
@@ -121,6 +123,9 @@ var table = []Row{
 	{KeyRevoked, FailedPrecondition, 400, ExitNo,
 		"The key was revoked in this log, or its last endorsement withdrawn; what it signed before stays valid at its time.",
 		"Sign with another enrolled key. A key whose endorsement was withdrawn may enrol itself, or be endorsed again."},
+	{CertificateUntrusted, FailedPrecondition, 400, ExitNo,
+		"No trusted root of the ledger vouches for the certificate in the Sigstore bundle.",
+		"Ask the ledger's operator for which Sigstore instances it has a trusted root, or sign with an enrolled key."},
 	{RevokerNotAuthorised, PermissionDenied, 403, ExitNo,
 		"The revocation is signed by a key that may not revoke the one named.",
 		"Sign it with the key itself or, while that has not enrolled itself, with a key whose endorsement of it stands."},
@@ -175,6 +180,9 @@ var table = []Row{
 	{TokenRefused, Unauthenticated, 401, ExitNo,
 		"The request carries no token, or one that the ledger does not know.",
 		"Give the file with a token that the ledger's operator made: `--token FILE`, or CAIRN_TOKEN."},
+	{RekorAbsent, Unimplemented, 501, ExitNotAsked,
+		"This ledger is no Rekor log.",
+		"Ask another ledger, or tell the operator to configure `rekor`."},
 	{MirrorOnly, Unimplemented, 501, ExitUsage,
 		"What was asked is a mirror of a ledger: it takes nothing, and has no builds.",
 		"Name the ledger itself, with --ledger URL."},

@@ -3,7 +3,6 @@ package server_test
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/note"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/klog/v2"
@@ -30,9 +28,14 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// benchServer serves a ledger with entries enrolments in it, on loopback, and
-// returns its addresses.
-func benchServer(b *testing.B, entries int) (httpAddr, grpcAddr string) {
+// served is a ledger on loopback.
+type served struct {
+	http, grpc string            // addresses
+	rekor      *checkpoint.Alias // as Rekor's clients know it
+}
+
+// benchServer serves a ledger with entries enrolments in it.
+func benchServer(b testing.TB, entries int) served {
 	b.Helper()
 	ctx := context.Background()
 	cfg, in, pub := benchParts(b)
@@ -76,10 +79,10 @@ func benchServer(b *testing.B, entries int) (httpAddr, grpcAddr string) {
 	if _, err := pub.Wait(patience, uint64(entries)); err != nil {
 		b.Fatal(err)
 	}
-	return httpListener.Addr().String(), grpcListener.Addr().String()
+	return served{httpListener.Addr().String(), grpcListener.Addr().String(), cfg.Rekor}
 }
 
-func benchListen(b *testing.B) net.Listener {
+func benchListen(b testing.TB) net.Listener {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +91,7 @@ func benchListen(b *testing.B) net.Listener {
 	return l
 }
 
-func benchEnrol(b *testing.B, in *intake.Intake) {
+func benchEnrol(b testing.TB, in *intake.Intake) {
 	s, _, err := attest.GenerateEd25519()
 	if err != nil {
 		b.Error(err)
@@ -105,7 +108,7 @@ func benchEnrol(b *testing.B, in *intake.Intake) {
 }
 
 // benchParts opens the parts of a ledger in a temporary directory.
-func benchParts(b *testing.B) (*server.Config, *intake.Intake, *checkpoint.Publisher) {
+func benchParts(b testing.TB) (*server.Config, *intake.Intake, *checkpoint.Publisher) {
 	b.Helper()
 	ctx := context.Background()
 	dir := b.TempDir()
@@ -116,15 +119,13 @@ func benchParts(b *testing.B) (*server.Config, *intake.Intake, *checkpoint.Publi
 			b.Fatal(err)
 		}
 	}
-	skey, vkey, err := note.GenerateKey(rand.Reader, "localhost/bench")
+	key, err := checkpoint.CreateKey(filepath.Join(dir, "ledger.key"), "localhost/bench")
 	must(err)
-	signer, err := note.NewSigner(skey)
-	must(err)
-	verifier, err := note.NewVerifier(vkey)
+	alias, err := key.Alias("127.0.0.1")
 	must(err)
 	state, err := checkpoint.OpenFileState(filepath.Join(dir, "signed"))
 	must(err)
-	guard, err := checkpoint.NewGuard(ctx, signer, state)
+	guard, err := checkpoint.NewGuard(ctx, key.Signer, state)
 	must(err)
 	log, err := engine.OpenTessera(ctx, filepath.Join(dir, "log"), guard.Genesis(ctx))
 	must(err)
@@ -144,11 +145,11 @@ func benchParts(b *testing.B) (*server.Config, *intake.Intake, *checkpoint.Publi
 	must(err)
 	pub = checkpoint.NewPublisher(checkpoint.Config{
 		Guard: guard, Log: log, Proofs: prover, Index: in.Follow, Interval: 20 * time.Millisecond, Now: time.Now,
-		Policy: torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(signer.Name()), torchwood.SingleVerifierPolicy(verifier)),
+		Policy: torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(key.Signer.Name()), torchwood.SingleVerifierPolicy(key.Verifier)),
 	})
 	return &server.Config{
 		Intake: in, Publisher: pub, Prover: prover, Log: log, Blobs: blobs, Index: index,
-		VKey: vkey, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Rekor: alias, VKey: key.VKey, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	}, in, pub
 }
 
@@ -157,9 +158,9 @@ const benchSize = 3000
 // BenchmarkInclusionProof asks for proofs from eight requesters for each core:
 // through the gateway, over connections that are kept, and without it.
 func BenchmarkInclusionProof(b *testing.B) {
-	httpAddr, grpcAddr := benchServer(b, benchSize)
-	b.Run("REST", func(b *testing.B) { benchREST(b, httpAddr) })
-	b.Run("gRPC", func(b *testing.B) { benchGRPC(b, grpcAddr) })
+	s := benchServer(b, benchSize)
+	b.Run("REST", func(b *testing.B) { benchREST(b, s.http) })
+	b.Run("gRPC", func(b *testing.B) { benchGRPC(b, s.grpc) })
 }
 
 func benchREST(b *testing.B, addr string) {

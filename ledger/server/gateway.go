@@ -11,6 +11,8 @@ import (
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	rekorv1 "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	rekorpb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -27,12 +29,13 @@ import (
 // same interceptors as the gRPC server.
 type gateway struct{ mux *runtime.ServeMux }
 
-// newGateway returns a gateway to svc and builds.
-func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, in *interceptors) (*gateway, error) {
+// newGateway returns a gateway to the services.
+func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, entries rekorpb.RekorServer, in *interceptors) (*gateway, error) {
 	var channel inprocgrpc.Channel
 	channel.WithServerUnaryInterceptor(in.unary).WithServerStreamInterceptor(in.stream)
 	cairnv1.RegisterLedgerServiceServer(&channel, svc)
 	cairnv1.RegisterBuildServiceServer(&channel, builds)
+	rekorpb.RegisterRekorServer(&channel, entries)
 	g := &gateway{}
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, rawBody{&runtime.JSONPb{
@@ -54,6 +57,9 @@ func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, builds cai
 		return nil, fmt.Errorf("registering the gateway: %w", err)
 	}
 	if err := cairnv1.RegisterBuildServiceHandlerClient(ctx, g.mux, cairnv1.NewBuildServiceClient(&channel)); err != nil {
+		return nil, fmt.Errorf("registering the gateway: %w", err)
+	}
+	if err := rekorpb.RegisterRekorHandlerClient(ctx, g.mux, rekorpb.NewRekorClient(&channel)); err != nil {
 		return nil, fmt.Errorf("registering the gateway: %w", err)
 	}
 	return g, nil
@@ -92,9 +98,15 @@ func (m rawBody) NewDecoder(r io.Reader) runtime.Decoder {
 	})
 }
 
-// setStatus answers 201 to a submission that added an entry.
+// setStatus answers 201 to a submission that added an entry, and to every one of
+// Rekor's clients: they take nothing else for a success.
 func setStatus(_ context.Context, w http.ResponseWriter, m proto.Message) error {
-	if r, ok := m.(*cairnv1.SubmitAttestationResponse); ok && r.Created {
+	switch m := m.(type) {
+	case *cairnv1.SubmitAttestationResponse:
+		if m.Created {
+			w.WriteHeader(http.StatusCreated)
+		}
+	case *rekorv1.TransparencyLogEntry:
 		w.WriteHeader(http.StatusCreated)
 	}
 	return nil

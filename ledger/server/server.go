@@ -36,9 +36,12 @@ type Config struct {
 	Blobs     store.Blobs
 	Index     store.Index
 	Builds    Builds // the queue of builds; nil for none
-	VKey      string // the log's verifier key, for people to copy
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// Rekor is the log as Rekor's clients know it, by the host name of its URL; nil
+	// if it is not to be known to them.
+	Rekor  *checkpoint.Alias
+	VKey   string // the log's verifier key, for people to copy
+	Logger *slog.Logger
+	Now    func() time.Time
 }
 
 // Server serves a ledger's interfaces.
@@ -73,7 +76,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	in := &interceptors{metrics: m, log: cfg.Logger}
 	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in)
 	var err error
-	if s.gateway, err = newGateway(ctx, svc, s.cfg.Builds, in); err != nil {
+	if s.gateway, err = newGateway(ctx, svc, s.cfg.Builds, newRekor(cfg.Rekor, svc), in); err != nil {
 		return nil, err
 	}
 	if s.home, err = template.New("home").Parse(homeHTML); err != nil {
@@ -95,6 +98,13 @@ func (s *Server) routes(reg *prometheus.Registry) http.Handler {
 	t := &tiles{log: s.cfg.Log, publisher: s.cfg.Publisher, logger: s.cfg.Logger}
 	mux.HandleFunc("GET /checkpoint", t.serveCheckpoint)
 	mux.HandleFunc("GET /tile/", t.serveTile)
+	if s.cfg.Rekor != nil {
+		a := *t
+		a.alias = s.cfg.Rekor
+		mux.HandleFunc("GET /api/v2/checkpoint", a.serveCheckpoint)
+		mux.Handle("GET /api/v2/tile/", http.StripPrefix("/api/v2", http.HandlerFunc(a.serveTile)))
+	}
+	mux.Handle("/api/v2/", http.HandlerFunc(s.serveRekor))
 	if s.cfg.Archive != nil {
 		mux.Handle("GET /checkpoints/{segment}", &archive{checkpoints: s.cfg.Archive, logger: s.cfg.Logger})
 	}

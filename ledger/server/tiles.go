@@ -22,20 +22,30 @@ const (
 type tiles struct {
 	log       engine.TileReader
 	publisher *checkpoint.Publisher
+	alias     *checkpoint.Alias // names and signs the checkpoint; nil for the log itself
 	logger    *slog.Logger
 }
 
-func (t *tiles) serveCheckpoint(w http.ResponseWriter, _ *http.Request) {
+func (t *tiles) serveCheckpoint(w http.ResponseWriter, r *http.Request) {
 	latest := t.publisher.Latest()
 	if latest == nil {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "no checkpoint is published yet", http.StatusServiceUnavailable)
 		return
 	}
+	signed := latest.Signed
+	if t.alias != nil {
+		var err error
+		if signed, err = t.alias.Checkpoint(latest); err != nil {
+			t.logger.ErrorContext(r.Context(), "signing a checkpoint", slog.Any("err", err))
+			http.Error(w, "the checkpoint could not be signed", http.StatusInternalServerError)
+			return
+		}
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", cacheNever)
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_, _ = w.Write(latest.Signed)
+	_, _ = w.Write(signed)
 }
 
 // serveTile serves /tile/<level>/<index> and /tile/entries/<index>, each also

@@ -134,7 +134,18 @@ type EntryReport struct {
 	// the policy's decision, and this report's outcome does not rest on it.
 	Operator string `json:"operatorClaimed,omitempty"` // signatures
 
+	// Certificate is set if the key is that of a certificate.
+	Certificate *Certificate `json:"certificate,omitempty"` // signatures
+
 	Checks []Check `json:"checks"`
+}
+
+// Certificate is who a certificate says the key belongs to, and whether a trusted root
+// vouches for it.
+type Certificate struct {
+	Names   []string `json:"names"`
+	Issuer  string   `json:"issuer"`
+	Trusted bool     `json:"trusted"`
 }
 
 // Witnesses says how the policy's quorum stands.

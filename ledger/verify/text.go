@@ -28,6 +28,9 @@ func (r *EntryReport) Text(w io.Writer, ascii bool) error {
 	for _, k := range r.Keys {
 		t.field("key", string(k))
 	}
+	if c := r.Certificate; c != nil {
+		t.field("certified", c.String())
+	}
 	if r.BuilderID != "" {
 		t.field("builder", shorten(r.BuilderID))
 	}
@@ -45,6 +48,15 @@ func (r *EntryReport) Text(w io.Writer, ascii bool) error {
 		t.line("    " + t.status(c.Status) + " " + c.Name + ": " + c.Detail)
 	}
 	return t.err
+}
+
+// String says whom the certificate names, and who says so.
+func (c *Certificate) String() string {
+	says := fmt.Sprintf("%q by %q", shorten(strings.Join(c.Names, " ")), shorten(c.Issuer))
+	if c.Trusted {
+		return says
+	}
+	return says + " (says the certificate; its issuer was not checked)"
 }
 
 // logged says where and under which checkpoint.

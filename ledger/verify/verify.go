@@ -51,6 +51,10 @@ type EntryInput struct {
 	// At is when the age of cosignatures is judged, for a policy with max-age.
 	At   time.Time
 	Keys []*attest.PublicKey // beside those in the proof
+	// Certificate refuses an attestation whose key comes with a certificate that is
+	// not trusted. If it is nil, nobody asks who issued the certificate, and the
+	// report says so.
+	Certificate func(*attest.Attestation) error
 }
 
 // Entry verifies one entry of a log.
@@ -333,9 +337,32 @@ func (v *entry) signatures() {
 	case !bytes.Equal(a.Text, v.text):
 		v.r.failed(check, "the entry's leaf is not the one that the attestation yields")
 	default:
-		v.opened = a
-		v.r.setClaim(a)
-		v.r.ok(check, "every signature verifies, and the attestation yields the entry's leaf")
+		v.trusted(a)
+	}
+}
+
+// trusted asks who issued the certificate of an attestation that brings one.
+func (v *entry) trusted(a *attest.Attestation) {
+	const check, all = CheckSignatures, "every signature verifies, and the attestation yields the entry's leaf"
+	trusted := a.Certified() && v.in.Certificate != nil
+	if trusted {
+		if err := v.in.Certificate(a); err != nil {
+			v.r.failed(check, "%v", err)
+			return
+		}
+	}
+	v.opened = a
+	v.r.setClaim(a)
+	if id := a.Identity; id != nil {
+		v.r.Certificate = &Certificate{Names: id.Names, Issuer: id.Issuer, Trusted: trusted}
+	}
+	switch {
+	case a.Identity == nil:
+		v.r.ok(check, all)
+	case trusted:
+		v.r.ok(check, all+", and the trusted root vouches for the certificate")
+	default:
+		v.r.ok(check, all+"; who issued the certificate was not checked, as no trusted root is given")
 	}
 }
 

@@ -29,6 +29,11 @@ const (
 	BundleInvalid     reason.Reason = "BUNDLE_INVALID"
 	EvidenceLacking   reason.Reason = "EVIDENCE_LACKING"
 
+	// Of imports alone.
+	SourceUnreachable  reason.Reason = "SOURCE_UNREACHABLE"
+	SourceIncomplete   reason.Reason = "SOURCE_INCOMPLETE"
+	SignatureMisplaced reason.Reason = "SIGNATURE_MISPLACED"
+
 	// Of cairn-builder alone.
 	TreeInvalid       reason.Reason = "TREE_INVALID"
 	SourceMissing     reason.Reason = "SOURCE_MISSING"
@@ -40,6 +45,10 @@ const (
 
 // LocalReasons are the rows of the reasons that only the command line has.
 func LocalReasons() []reason.Row {
+	return slices.Concat(clientReasons(), importReasons(), builderReasons())
+}
+
+func clientReasons() []reason.Row {
 	return []reason.Row{
 		{Reason: UsageWrong, Exit: reason.ExitUsage,
 			Meaning: "The command line is incomplete, malformed or contradicts itself.",
@@ -74,6 +83,25 @@ func LocalReasons() []reason.Row {
 		{Reason: EvidenceLacking, Exit: reason.ExitUnproven,
 			Meaning: "Nothing is wrong with the evidence, but it is not enough to be believed: its checkpoint lacks cosignatures, or they are too old, or its log is not the policy's.",
 			Advice:  "See what the message says is lacking; collect the evidence again if it is old, or judge it with --at TIME."},
+	}
+}
+
+func importReasons() []reason.Row {
+	return []reason.Row{
+		{Reason: SourceUnreachable, Exit: reason.ExitNotAsked,
+			Meaning: "A source that is imported did not answer, or not as it should.",
+			Advice:  "Check its URL, then run the import again: what is logged stays logged, and --state FILE spares getting it again."},
+		{Reason: SourceIncomplete, Exit: reason.ExitNo,
+			Meaning: "A source that is imported names something that it does not give, or does not say enough of it to log anything.",
+			Advice:  "See what the report says is lacking; the import may be run again once it is there."},
+		{Reason: SignatureMisplaced, Exit: reason.ExitNo,
+			Meaning: "A signature is over something else than the name of its file says.",
+			Advice:  "Tell whoever keeps the signatures; if it is meant to be logged all the same, submit the file itself."},
+	}
+}
+
+func builderReasons() []reason.Row {
+	return []reason.Row{
 		{Reason: TreeInvalid, Exit: reason.ExitUsage,
 			Meaning: "The package tree is not one, or a file of it says something that is not understood.",
 			Advice:  "Name a tree with --tree DIR, and mend the file and line that the message names."},

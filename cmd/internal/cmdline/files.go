@@ -21,8 +21,10 @@ func PathCause(err error) error {
 }
 
 // ReadSmall reads a file of ours: a key, policy or checkpoint.
-func ReadSmall(what, path string) ([]byte, error) {
-	const limit = 1 << 20
+func ReadSmall(what, path string) ([]byte, error) { return ReadUpTo(what, path, 1<<20) }
+
+// ReadUpTo reads a file of at most limit bytes.
+func ReadUpTo(what, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, Unreadable(fmt.Sprintf("opening %s %s", what, path), PathCause(err))
@@ -32,7 +34,7 @@ func ReadSmall(what, path string) ([]byte, error) {
 	if err != nil {
 		return nil, Unreadable(fmt.Sprintf("reading %s %s", what, path), PathCause(err))
 	}
-	if len(b) > limit {
+	if int64(len(b)) > limit {
 		return nil, Unreadable(fmt.Sprintf("reading %s %s", what, path), fmt.Errorf("over the limit of %d bytes", limit))
 	}
 	return b, nil

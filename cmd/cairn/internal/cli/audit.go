@@ -13,14 +13,17 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/audit"
 	"github.com/cairnlog/cairn/ledger/client"
+	"github.com/cairnlog/cairn/ledger/sigstore"
 )
 
 // auditFlags are the flags of cairn audit.
 type auditFlags struct {
 	state        string
 	noSignatures bool
+	root         string
 }
 
 func (a *app) newAudit() *cobra.Command {
@@ -45,6 +48,7 @@ for policy, 12 for attestation, 3 for incomplete. docs/audit.md says what each
 finding means and what to do.`,
 		Example: `  cairn audit /var/lib/cairn --policy trusted.policy
   cairn audit mirror/ --policy trusted.policy --state mirror.audit -o json
+  cairn audit mirror/ --policy trusted.policy --trusted-root trusted_root.json
   cairn audit https://ledger.example --policy trusted.policy --no-signatures`,
 		Args: cmdline.Takes(1, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error { return a.audit(ctx, &f, args[0]) }),
@@ -52,6 +56,7 @@ finding means and what to do.`,
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.state, "state", "", "go on from the audit that `FILE` keeps, and keep this one; FILE.identities belongs to it")
+	fl.StringVar(&f.root, "trusted-root", "", "check who issued the certificates of Sigstore bundles by the trusted root in `FILE`")
 	fl.BoolVar(&f.noSignatures, "no-signatures", false, "leave the attestations out, enrolments excepted")
 	return cmd
 }
@@ -64,6 +69,10 @@ func (a *app) audit(ctx context.Context, f *auditFlags, place string) error {
 	if err != nil {
 		return err
 	}
+	certificate, err := readTrustedRoot(f.root)
+	if err != nil {
+		return err
+	}
 	c, err := a.openCopy(ctx, place)
 	if err != nil {
 		return err
@@ -71,7 +80,7 @@ func (a *app) audit(ctx context.Context, f *auditFlags, place string) error {
 	defer func() { _ = c.Close() }() // it was only read
 	shown := a.newAuditProgress()
 	report, err := audit.Run(ctx, c, audit.Options{
-		Policy: p, State: f.state, NoSignatures: f.noSignatures, Progress: shown.tell,
+		Policy: p, State: f.state, NoSignatures: f.noSignatures, Certificate: certificate, Progress: shown.tell,
 	})
 	shown.end()
 	switch {
@@ -85,6 +94,19 @@ func (a *app) audit(ctx context.Context, f *auditFlags, place string) error {
 		return &cmdline.Silent{Exit: code}
 	}
 	return nil
+}
+
+// readTrustedRoot returns what checks certificates by the trusted root in a file; nil
+// if none is named.
+func readTrustedRoot(path string) (func(*attest.Attestation) error, error) {
+	if path == "" {
+		return nil, nil
+	}
+	r, err := sigstore.ReadRoot(path)
+	if err != nil {
+		return nil, cmdline.Usagef("a Sigstore instance publishes its trusted root as trusted_root.json; `cosign trusted-root create` writes one", "%w", err)
+	}
+	return r.Check, nil
 }
 
 func (a *app) openCopy(ctx context.Context, place string) (audit.Copy, error) {
@@ -147,6 +169,7 @@ func auditSkipped(r *audit.Report) string {
 		name    string
 	}{
 		{r.Coverage.Signatures, "attestations"},
+		{r.Coverage.Certificates || !r.Coverage.Signatures, "who issued the certificates of Sigstore bundles"},
 		{r.Coverage.Index, "a query index"},
 		{r.Coverage.Archive, "archived checkpoints"},
 		{r.Coverage.FilesListed, "other files"},

@@ -14,6 +14,7 @@ package cli
 import (
 	"context"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,9 @@ type app struct {
 	ledger  string
 	policy  string
 	timeout time.Duration
+
+	http     *http.Client                                     // that carries requests; nil for the default
+	patience func(ctx context.Context, d time.Duration) error // waits before asking again; nil to say so
 }
 
 // Run runs the command with args, and returns its exit code.
@@ -74,7 +78,7 @@ the ledger to what it answers.`,
 	root.AddCommand(
 		a.newKeygen(), a.newEnrol(), a.newEndorse(), a.newRevoke(), a.newAttest(), a.newSubmit(),
 		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newTrace(), a.newBundle(), a.newStatus(),
-		a.newAudit(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newExport(), a.NewVersion(),
+		a.newAudit(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newImport(), a.newStagex(), a.newExport(), a.NewVersion(),
 		cmdline.NewExitCodesTopic(), newIdentifiersTopic(),
 	)
 	return root

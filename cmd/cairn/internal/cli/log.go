@@ -21,7 +21,7 @@ func (a *app) newLog() *cobra.Command {
   cairn log prove 7 > hello.tlog-proof
   cairn log consistency last.checkpoint
   cairn log mirror https://ledger.example /srv/mirror --policy trusted.policy`,
-	}, a.newLogCheckpoint(), a.newLogEntry(), a.newLogProve(), a.newLogConsistency(), a.newLogMirror())
+	}, a.newLogCheckpoint(), a.newLogEntry(), a.newLogProve(), a.newLogConsistency(), a.newLogMirror(), a.newLogKey())
 }
 
 // checkpointAnswer is the JSON of cairn log checkpoint.

@@ -26,8 +26,9 @@ type memory struct {
 	logs  []policy.Log
 	note  func(format string, args ...any)
 
-	held tlog.Tree // the last that was
-	told bool      // that the ledger lags, or that nothing is remembered
+	held    tlog.Tree // the last that was
+	largest int64     // of this run: answers to requests at one time may come in any order
+	told    bool      // that the ledger lags, or that nothing is remembered
 }
 
 // remember returns the memory of the logs of a policy, or nil if the environment
@@ -63,11 +64,11 @@ func (o *online) hold(ctx context.Context, signed string, c torchwood.Checkpoint
 		if err != nil {
 			return o.unheld(ctx, l, err)
 		}
-		if held.Largest > c.N {
+		if held.Largest > max(c.N, m.largest) {
 			m.tell("the ledger is behind: its checkpoint is of size %d, and one of size %d was seen before", c.N, held.Largest)
 		}
 	}
-	m.held = c.Tree
+	m.held, m.largest = c.Tree, max(m.largest, c.N)
 	return nil
 }
 

@@ -150,16 +150,24 @@ func readNamed(path string) (*file, error) {
 	if len(head) > attest.MaxEnvelope {
 		return n, nil
 	}
-	if _, err := leaf.ParseHashedRekord(head); err == nil || looksLikeDSSE(head) {
-		n.kind, n.raw = attestationFile, head
-	} else if key, err := attest.ParsePublicKey(head); err == nil {
+	if key, err := attest.ParsePublicKey(head); err == nil {
 		n.kind, n.key = publicKeyFile, key
+	} else if _, err := leaf.ParseHashedRekord(head); err == nil || looksLikeDSSE(head) || isAttestation(head) {
+		n.kind, n.raw = attestationFile, head
 	}
 	return n, nil
 }
 
 // sha256Digest returns the digest of the file's bytes.
 func (f *file) sha256Digest() leaf.Digest { return leaf.Digest("sha256:" + f.digests["sha256"]) }
+
+// isAttestation reports whether nothing is wrong with b as an attestation, but that
+// its keys are not known here. An artifact may begin as one does.
+func isAttestation(b []byte) bool {
+	_, err := attest.Open(b, attest.NewKeyring())
+	refusal, ok := reason.Of(err)
+	return !ok || refusal.Reason == reason.KeyNotEnrolled
+}
 
 // looksLikeDSSE reports whether b was meant as a DSSE envelope, well-formed or
 // not.
@@ -182,25 +190,4 @@ func missingFile(path string, err error) error {
 		p.Hint = "check the name; `cairn help names` says what can be named beside files"
 	}
 	return p
-}
-
-// readAttestation reads an attestation to submit; "-" is stdin.
-func (a *app) readAttestation(path string) ([]byte, error) {
-	r := a.In
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, missingFile(path, err)
-		}
-		defer func() { _ = f.Close() }()
-		r = f
-	}
-	raw, err := io.ReadAll(io.LimitReader(r, attest.MaxEnvelope+1))
-	if err != nil {
-		return nil, cmdline.Unreadable("reading "+path, cmdline.PathCause(err))
-	}
-	if len(raw) > attest.MaxEnvelope {
-		return nil, reason.Errorf(reason.EnvelopeTooLarge, "%s is over the limit of %d bytes", path, attest.MaxEnvelope)
-	}
-	return raw, nil
 }

@@ -79,24 +79,22 @@ func (a *app) client(token string) (*client.Client, error) {
 func (a *app) userAgent() string { return "cairn/" + strings.Trim(cmdline.Version(), "()") }
 
 func (a *app) clientOptions() client.Options {
-	return client.Options{
+	opts := client.Options{
+		HTTP:      a.http,
 		Timeout:   a.timeout,
 		UserAgent: a.userAgent(),
 		Sleep:     a.sleep,
 	}
+	if a.patience != nil {
+		opts.Sleep = a.patience
+	}
+	return opts
 }
 
 // sleep waits before the client asks again, and says so.
 func (a *app) sleep(ctx context.Context, d time.Duration) error {
 	a.Note("the ledger asks to wait; trying again in %s", d.Round(100*time.Millisecond))
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return quietSleep(ctx, d)
 }
 
 // checkpoint holds the checkpoint of an answer to the policy, and to what is

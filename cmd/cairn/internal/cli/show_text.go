@@ -22,6 +22,13 @@ type claimView struct {
 	Materials     []resourceView  `json:"materials,omitempty"`
 	BuilderID     string          `json:"builderId,omitempty"`
 	Operator      string          `json:"operator,omitempty"` // as the attestation claims it
+	// Certificate is what the certificate of the key says; nobody verified it here.
+	Certificate *certificateView `json:"certificate,omitempty"`
+}
+
+type certificateView struct {
+	Names  []string `json:"names"`
+	Issuer string   `json:"issuer,omitempty"` // of the identity, such as an OIDC provider
 }
 
 type resourceView struct {
@@ -73,11 +80,15 @@ func (o *online) viewCheckpoint(signed string, c torchwood.Checkpoint) checkpoin
 
 func viewClaim(att *attest.Attestation) *claimView {
 	c := &att.Claim
-	return &claimView{
+	v := &claimView{
 		PredicateType: c.PredicateType, Result: stated(c.Result), Obtained: c.Obtained,
 		Subjects: viewResources(c.Subjects), Outputs: viewResources(c.Outputs), Materials: viewResources(c.Materials),
 		BuilderID: c.BuilderID, Operator: c.Operator,
 	}
+	if id := att.Identity; id != nil {
+		v.Certificate = &certificateView{append([]string{}, id.Names...), id.Issuer}
+	}
+	return v
 }
 
 func viewResources(rs []attest.Resource) []resourceView {
@@ -161,6 +172,9 @@ func (v *showAnswer) entryText(p term.Printer) {
 		}
 		if c.Operator != "" {
 			field(p, "operator", "%s (claimed)", c.Operator)
+		}
+		if c.Certificate != nil {
+			field(p, "signer", "%s by a certificate (not verified)", join(c.Certificate.Names))
 		}
 		if c.PredicateType != "" {
 			field(p, "predicate", "%s", c.PredicateType)

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,12 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/spf13/cobra"
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
-	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/tlogproof"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
@@ -47,8 +44,10 @@ type submitted struct {
 
 // submission is the flags of what submits.
 type submission struct {
-	wait  string // published or sequenced
-	proof string // file or directory
+	wait      string // published or sequenced
+	proof     string // file or directory
+	signature string // file, of the one document
+	split     bool
 }
 
 func (a *app) newSubmit() *cobra.Command {
@@ -59,22 +58,39 @@ func (a *app) newSubmit() *cobra.Command {
 		Long: `Submit logs attestations and prints the id of each entry, origin#index. "-" is
 stdin. Submitting again is a success, with the first entry's id.
 
+An attestation is taken as it is, in any format that the ledger knows: DSSE, a
+Sigstore bundle, an in-toto link, what OpenPGP signed inline or as cleartext, an
+OpenPGP public key. Of a file of JSON lines, each line is an attestation; of a
+keyring, each key. A document with a detached OpenPGP signature is submitted by its
+own name, if the signature is beside it as FILE.asc, FILE.sig or FILE.gpg, or named
+by --signature.
+
+Several signatures of one document are one entry, of which all keys must be
+enrolled; with --split, each is an entry of its own.
+
 It checks that what the ledger logged is what was submitted, and that the entry
 is in the tree of a published checkpoint; and with a policy, that the checkpoint
 satisfies it.`,
 		Example: `  cairn submit hello.attestation
   cairn submit hello.attestation --proof hello.tlog-proof
   cairn submit out/*.attestation --proof proofs/
+  cairn submit SHA256SUMS                       # with SHA256SUMS.asc beside it
+  cairn submit SHA256SUMS --signature release.sig --split
   cairn attest build hello.deb --key ci.key --builder-id https://ci.example | cairn submit -`,
 		Args: cmdline.Takes(1, cmdline.AnyNumber),
 		RunE: a.run(func(ctx context.Context, files []string) error { return a.submitFiles(ctx, files, s) }),
 	}
 	cmdline.ChoiceVar(cmd, cmd.Flags(), &s.wait, "wait", "", "return once the entry is", "published", "sequenced")
 	cmd.Flags().StringVar(&s.proof, "proof", "", "write the proof that the entry is logged to `FILE` (C2SP tlog-proof);\nfor several attestations, to that directory")
+	cmd.Flags().StringVar(&s.signature, "signature", "", "the document's detached OpenPGP signatures are in `FILE`")
+	cmd.Flags().BoolVar(&s.split, "split", false, "make each signature of a document an entry of its own")
 	return cmd
 }
 
 func (a *app) submitFiles(ctx context.Context, files []string, s submission) error {
+	if s.signature != "" && len(files) != 1 {
+		return cmdline.Usagef("submit them one by one", "--signature is of one document, and %d files are named", len(files))
+	}
 	proofs, err := s.proofFiles(files)
 	if err != nil {
 		return err
@@ -85,12 +101,15 @@ func (a *app) submitFiles(ctx context.Context, files []string, s submission) err
 	}
 	v := submitAnswer{Schema: "cairn/submit/v1", Entries: []submitted{}}
 	for i, path := range files {
-		raw, err := a.readAttestation(path)
-		if err == nil {
-			err = a.submitOne(ctx, o, &v, path, raw, s.wait, proofs[i])
-		}
+		each, err := a.readAttestations(path, &s)
 		if err != nil {
 			return cmdline.After(v, cmdline.Doing("submitting "+path, err))
+		}
+		for n, raw := range each {
+			name, proof := numbered(path, "", n, len(each)), numbered(proofs[i], ".tlog-proof", n, len(each))
+			if err := a.submitOne(ctx, o, &v, name, raw, s.wait, proof); err != nil {
+				return cmdline.After(v, advised(&s, raw, cmdline.Doing("submitting "+name, err)))
+			}
 		}
 	}
 	if a.Format == "json" {
@@ -152,12 +171,9 @@ func (o *online) sequence(ctx context.Context, raw []byte) (*submitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := leaf.Parse([]byte(resp.GetLeaf()))
+	logged, err := newLogger(o).stands(ctx, raw, resp.GetLeaf())
 	if err != nil {
-		return nil, client.Misbehaved("the leaf does not parse: %v", err)
-	}
-	if resp.GetCreated() && l.Envelope != leaf.SHA256(raw) || !hasPayload(raw, l) {
-		return nil, client.Misbehaved("the ledger logged something else than what was submitted")
+		return nil, err
 	}
 	if o.origin == "" {
 		if _, _, err := o.latest(ctx); err != nil {
@@ -165,22 +181,9 @@ func (o *online) sequence(ctx context.Context, raw []byte) (*submitted, error) {
 		}
 	}
 	e := newSubmitted(resp)
-	e.Envelope = l.Envelope
+	e.Envelope = logged.Envelope
 	e.setID(o.origin)
 	return e, nil
-}
-
-// hasPayload reports whether an attestation has the payload that a leaf names.
-func hasPayload(raw []byte, l *leaf.Leaf) bool {
-	if l.Rekor != "" {
-		return l.Rekor == string(raw)
-	}
-	var env dsse.Envelope
-	if json.Unmarshal(raw, &env) != nil {
-		return false
-	}
-	payload, err := env.DecodeB64Payload()
-	return err == nil && leaf.SHA256(payload) == l.Payload
 }
 
 func (e *submitted) setID(origin string) {

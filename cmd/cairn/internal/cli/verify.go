@@ -23,6 +23,7 @@ type verifyFlags struct {
 	keys     []string // public with --proof, else the private one for --vsa
 	vsa      string
 	verifier string
+	root     string
 }
 
 func (a *app) newVerify() *cobra.Command {
@@ -54,7 +55,8 @@ evidence is lacking.`,
   cairn verify registry.example/a/core-go@sha256:9f2c… --policy trusted.policy --vsa core-go.vsa.json
   cairn verify hello.deb --bundle hello.cairn-bundle --policy trusted.policy --at 2026-11-21
   cairn verify hello.attestation --proof hello.tlog-proof --policy trusted.policy
-  cairn verify hello.attestation --logged --policy trusted.policy`,
+  cairn verify hello.attestation --logged --policy trusted.policy
+  cairn verify hello.sigstore.json --logged --policy trusted.policy --trusted-root trusted_root.json`,
 		Args: cmdline.Takes(0, 1),
 		RunE: a.run(func(ctx context.Context, args []string) error { return a.verify(ctx, args, &f) }),
 	}
@@ -66,6 +68,7 @@ evidence is lacking.`,
 	fl.StringVar(&f.verifier, "verifier-id", "", "`URI` of who verifies, as the summary states it")
 	fl.StringVar(&f.proof, "proof", "", "verify an attestation by the C2SP tlog-proof in `FILE`, which\n`cairn submit --proof` and `cairn log prove` write")
 	fl.BoolVar(&f.logged, "logged", false, "verify that the attestation in the file is logged, by the ledger's proof or\nthe bundle's")
+	fl.StringVar(&f.root, "trusted-root", "", "with --proof and --logged, check who issued the certificate of a Sigstore bundle\nby the trusted root in `FILE`")
 	fl.StringArrayVar(&f.keys, "key", nil, "with --vsa, sign it with the private key in `FILE`;\nwith --proof, a public key that the proof does not bring; repeatable")
 	return cmd
 }
@@ -80,6 +83,9 @@ func (a *app) verify(ctx context.Context, args []string, f *verifyFlags) error {
 				return cmdline.Usagef("leave one of them out", "--proof and --logged are about one attestation, and do not go with %s", wrong.flag)
 			}
 		}
+	}
+	if f.proof == "" && !f.logged && f.root != "" {
+		return cmdline.Usagef("give --proof FILE or --logged too", "--trusted-root is for the certificate of one attestation")
 	}
 	if f.proof != "" {
 		return a.verifyProof(args, f)
@@ -130,6 +136,9 @@ func (a *app) entryInput(f *verifyFlags) (*verify.EntryInput, error) {
 		if in.At, err = parseTime(f.at); err != nil {
 			return nil, err
 		}
+	}
+	if in.Certificate, err = readTrustedRoot(f.root); err != nil {
+		return nil, err
 	}
 	in.Policy, err = cmdline.ReadPolicy(a.policy)
 	return in, err
