@@ -74,7 +74,7 @@ var table = []Row{
 		"Correct the envelope; `cairn attest` writes good ones."},
 	{PayloadTypeUnknown, InvalidArgument, 400, ExitUsage,
 		"The envelope's payloadType is not one that the ledger logs.",
-		"Use application/vnd.in-toto+json, or the enrol and revoke types of docs/formats.md."},
+		"Use application/vnd.in-toto+json, or the enrol, endorse and revoke types of docs/formats.md."},
 	{PayloadNotStatement, InvalidArgument, 400, ExitUsage,
 		"The payload is not an in-toto Statement v1.",
 		"Make the payload a Statement whose _type is https://in-toto.io/Statement/v1."},

@@ -65,3 +65,21 @@ func (a *Author) Reproduction(n int) (Entry, error) {
 	}
 	return EntryOf(raw, a.ring())
 }
+
+// Endorsement endorses another's key.
+func (a *Author) Endorsement(of *Author, operator string) (Entry, error) {
+	raw, err := attest.Endorse(a.Signer, of.Public, operator, "")
+	if err != nil {
+		return Entry{}, err
+	}
+	return EntryOf(raw, a.ring())
+}
+
+// Withdrawal revokes another's key.
+func (a *Author) Withdrawal(of *Author) (Entry, error) {
+	raw, err := attest.RevokeOf(a.Signer, of.Public.Fingerprint, "")
+	if err != nil {
+		return Entry{}, err
+	}
+	return EntryOf(raw, a.ring())
+}

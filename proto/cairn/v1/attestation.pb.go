@@ -26,7 +26,7 @@ const (
 // whoever holds the bytes can recompute it.
 type Claim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "attestation", "enrol" or "revoke"; "redaction" and "endorse" are reserved.
+	// "attestation", "enrol", "endorse" or "revoke"; "redaction" is reserved.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Format of the bytes, such as "dsse".
 	Format string `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`

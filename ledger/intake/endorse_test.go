@@ -1,0 +1,153 @@
+package intake
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/reason"
+)
+
+func (a author) endorses(b author) []byte  { return mustEndorse(a, b, "https://endorsed.example") }
+func (a author) withdraws(b author) []byte { return mustRevokeOf(a, b, "") }
+
+func mustRevokeOf(a, b author, why string) []byte {
+	a.t.Helper()
+	raw, err := attest.RevokeOf(a.Signer, b.Public.Fingerprint, why)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return raw
+}
+
+func mustEndorse(a, b author, operator string) []byte {
+	a.t.Helper()
+	raw, err := attest.Endorse(a.Signer, b.Public, operator, "")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return raw
+}
+
+// renamed changes the key id of an envelope.
+func renamed(t *testing.T, raw []byte, from, to string) []byte {
+	t.Helper()
+	after := bytes.Replace(raw, []byte(from), []byte(to), 1)
+	if bytes.Equal(raw, after) {
+		t.Fatalf("the envelope has no %s", from)
+	}
+	return after
+}
+
+// queue is what is submitted at once, before any of it is indexed.
+type queue []struct {
+	name   string
+	raw    []byte
+	reason reason.Reason
+}
+
+// logged submits all of it, and checks that what is not refused is logged in
+// this order, from the next index on.
+func (q queue) logged(t *testing.T, d *disk) {
+	t.Helper()
+	r := open(t, d, false)
+	var answers []<-chan outcome
+	for _, w := range q {
+		answers = append(answers, r.queued(t.Context(), w.raw))
+	}
+	next := uint64(len(d.leaves))
+	r.start()
+	for i, w := range q {
+		o := <-answers[i]
+		if w.reason != "" {
+			wantReason(t, w.name, o.err, w.reason)
+			continue
+		}
+		if o.err != nil || o.res.Index != next {
+			t.Fatalf("%s: %+v, %v, want index %d", w.name, o.res, o.err, next)
+		}
+		next++
+	}
+	_ = r.stop()
+}
+
+// What was admitted decides, whether or not it is in the log yet: nothing of a
+// key follows the withdrawal of its last endorsement.
+func TestNothingFollowsAWithdrawal(t *testing.T) {
+	d, a, b, k := newDisk(), newAuthor(t), newAuthor(t), newAuthor(t)
+	r := open(t, d, true).start()
+	for _, raw := range [][]byte{a.enrolment(), b.enrolment(), a.endorses(k), b.endorses(k)} {
+		r.submit(raw)
+	}
+	_ = r.stop()
+	queue{
+		{"while both stand", k.about(1), ""},
+		{"the first withdrawal", a.withdraws(k), ""},
+		{"the first withdrawal again, in other words", mustRevokeOf(a, k, "again"), reason.RevokerNotAuthorised},
+		{"while one stands", k.about(2), ""},
+		{"the last withdrawal", b.withdraws(k), ""},
+		{"after it", k.about(3), reason.KeyRevoked},
+		{"by another", a.about(4), ""},
+		{"an endorser's key, by who did not endorse it", b.withdraws(a), reason.RevokerNotAuthorised},
+	}.logged(t, d)
+
+	// The same once it is indexed, by a process that reads the index, and by one
+	// that rebuilds it.
+	for _, left := range []int{len(d.leaves), len(d.leaves), 3, 0} {
+		d.index = d.index[:min(left, len(d.index))]
+		r = open(t, d, true).start()
+		_, err := r.Submit(t.Context(), k.about(9), "127.0.0.1")
+		wantReason(t, "after the last withdrawal", err, reason.KeyRevoked)
+		_ = r.stop()
+	}
+
+	// It may enrol itself; from then on its endorsers are nothing to it.
+	r = open(t, d, true).start()
+	r.submit(k.enrolment())
+	_ = r.stop()
+	queue{
+		{"once it enrolled itself", k.about(3), ""},
+		{"a withdrawal of what does not matter", mustRevokeOf(b, k, "late"), reason.RevokerNotAuthorised},
+		{"its own revocation", k.revocation(), ""},
+		{"after that", k.about(5), reason.KeyRevoked},
+		{"an endorsement of it", mustEndorse(a, k, "https://again.example"), reason.KeyRevoked},
+	}.logged(t, d)
+}
+
+// An endorsement counts only by a key that enrolled itself and may sign.
+func TestWhoEndorses(t *testing.T) {
+	d, a, k, l := newDisk(), newAuthor(t), newAuthor(t), newAuthor(t)
+	r := open(t, d, true).start()
+	r.submit(a.enrolment())
+	_, err := r.Submit(t.Context(), k.endorses(l), "127.0.0.1")
+	wantReason(t, "an endorsement by an unknown key", err, reason.KeyNotEnrolled)
+	r.submit(a.endorses(k))
+	_, err = r.Submit(t.Context(), k.endorses(l), "127.0.0.1")
+	wantReason(t, "an endorsement by an endorsed key", err, reason.KeyNotEnrolled)
+	_, err = r.Submit(t.Context(), l.about(1), "127.0.0.1")
+	wantReason(t, "a key that was endorsed in vain", err, reason.KeyNotEnrolled)
+	_ = r.stop()
+	queue{
+		{"the endorser's revocation", a.revocation(), ""},
+		{"an endorsement by it", a.endorses(l), reason.KeyRevoked},
+		{"a withdrawal by it", a.withdraws(k), reason.KeyRevoked},
+		{"what it endorsed before", k.about(1), ""},
+	}.logged(t, d)
+}
+
+// A key whose signatures name it by another of its key ids is found, however many
+// were enrolled since.
+func TestKeysAreFoundByTheirOtherIDs(t *testing.T) {
+	d, a := newDisk(), newAuthor(t)
+	r := open(t, d, true).start()
+	r.submit(a.enrolment())
+	for range 40 {
+		r.submit(newAuthor(t).enrolment())
+	}
+	raw := renamed(t, a.about(1), string(a.Public.Fingerprint), a.Public.KeyIDs()[0])
+	if res := r.submit(raw); res.Index != 41 {
+		t.Errorf("%+v", res)
+	}
+	_, err := r.Submit(t.Context(), renamed(t, a.about(2), string(a.Public.Fingerprint), "nobody"), "127.0.0.1")
+	wantReason(t, "a key id of nobody", err, reason.KeyNotEnrolled)
+}
