@@ -3,8 +3,11 @@ package intake
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/attest/pgptest"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -150,4 +153,63 @@ func TestKeysAreFoundByTheirOtherIDs(t *testing.T) {
 	}
 	_, err := r.Submit(t.Context(), renamed(t, a.about(2), string(a.Public.Fingerprint), "nobody"), "127.0.0.1")
 	wantReason(t, "a key id of nobody", err, reason.KeyNotEnrolled)
+}
+
+// What was taken is read back, however many keys came between: an endorsement that
+// names no key is by the key that its leaf names.
+func TestAnEndorsementWithoutAKeyIDIsReadBack(t *testing.T) {
+	d, a, k := newDisk(), newAuthor(t), newAuthor(t)
+	r := open(t, d, true).start()
+	r.submit(a.enrolment())
+	_ = r.stop()
+	var q queue
+	for range 40 {
+		q = append(q, queue{{"an enrolment", newAuthor(t).enrolment(), ""}}...)
+	}
+	nameless := renamed(t, a.endorses(k), string(a.Public.Fingerprint), "")
+	append(q, queue{{"the endorsement", nameless, ""}}...).logged(t, d)
+
+	for _, left := range []int{1, 0} {
+		d.index = d.index[:left]
+		r = open(t, d, true).start()
+		r.submit(k.about(1 + left))
+		_ = r.stop()
+	}
+}
+
+// A key that is as large as it may become can still be revoked, but not grow.
+func TestALargeOpenPGPKeyIsRevoked(t *testing.T) {
+	d, p := newDisk(), pgptest.New(t, "somebody")
+	r := open(t, d, true).start()
+	r.submit(p.Public())
+	var err error
+	for n := 0; err == nil; n++ {
+		if n > attest.MaxPGPOwn {
+			t.Fatal("it grows without end")
+		}
+		p.Lives(time.Duration(1000+n) * time.Hour)
+		_, err = r.Submit(t.Context(), p.Public(), "127.0.0.1")
+	}
+	wantReason(t, "growing over the limit", err, reason.EnrolmentInvalid)
+	p.Revoke()
+	r.submit(p.Public())
+	_, err = r.Submit(t.Context(), p.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1)), "127.0.0.1")
+	wantReason(t, "after its revocation", err, reason.KeyRevoked)
+}
+
+// Whoever submits a copy of a key again says nothing new about it.
+func TestACopyOfAnOpenPGPKeyChangesNothing(t *testing.T) {
+	d, p := newDisk(), pgptest.New(t, "somebody")
+	old := p.Public()
+	p.AddSubkey()
+	r := open(t, d, true).start()
+	r.submit(p.Public())
+	before, _ := r.Keyring().Key(p.Fingerprint())
+	if res := r.submit(old); res.Index != 1 {
+		t.Fatalf("%+v", res)
+	}
+	after, _ := r.Keyring().Key(p.Fingerprint())
+	if !before.Equal(after) {
+		t.Errorf("a copy changes entry %d, changed by %d, to %d, changed by %d", before.Enrolled, before.Changed, after.Enrolled, after.Changed)
+	}
 }

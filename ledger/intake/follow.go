@@ -147,7 +147,7 @@ func (in *Intake) reopen(ctx context.Context, e *store.Entry) (*attest.Attestati
 	if err != nil {
 		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	att, err := attest.Open(raw, in.ring)
+	att, err := attest.Open(raw, in.ring.Of(e.Leaf))
 	if err != nil {
 		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
