@@ -25,9 +25,9 @@ const (
 	MaxPGPUserIDs    = 64
 	MaxPGPSubkeys    = 64
 	MaxPGPSignatures = 1024
-	MaxPGPOwn        = 256       // signatures that claim to be the key's own, and are verified
-	MaxPGPUserID     = 2048      // bytes, as in gpg
-	MaxPGPKey        = 512 << 10 // bytes of the canonical form
+	MaxPGPOwn        = 256      // signatures that claim to be the key's own, and are verified
+	MaxPGPUserID     = 2048     // bytes, as in gpg
+	MaxPGPKey        = 64 << 10 // bytes of the canonical form: a proof has room for MaxKeys of them
 )
 
 // pgpKey is an OpenPGP transferable public key (RFC 9580, section 10.1) in its
@@ -287,7 +287,7 @@ func (p *pgpPart) counts() bool {
 // revoked, which is worth knowing.
 func (k *pgpKey) check(weak error) error {
 	if n := len(k.bytes()); n > MaxPGPKey {
-		return reason.Errorf(reason.KeyUnsupported, "an OpenPGP key of %d bytes is over the limit of %d", n, MaxPGPKey)
+		return reason.Errorf(reason.KeyUnsupported, "an OpenPGP key of %d bytes is over the limit of %d: strip it with `gpg --export-options export-minimal --export`", n, MaxPGPKey)
 	}
 	fp := k.primary().key.Fingerprint
 	if k.revocation() != nil {

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -238,4 +239,25 @@ func TestWhatWasLoggedStaysReadable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// However many keys sign an attestation, and however large they are: what is taken
+// can be proven.
+func TestLargeKeysHideNothing(t *testing.T) {
+	s := newSociety(t)
+	document := pgptest.Buildinfo(modelArtifact, 1)
+	raw := slices.Clone(document)
+	for i := range attest.MaxKeys {
+		p := pgptest.New(t, fmt.Sprint("person ", i))
+		for len(p.Public()) < attest.MaxPGPKey-4096 {
+			p.AddUserID(fmt.Sprint(len(p.Public()), strings.Repeat("x", 2000)))
+		}
+		s.submits(p.Public())
+		raw = append(raw, bytes.TrimPrefix(p.Sign(document), document)...)
+	}
+	s.attests(raw)
+	if len(s.signed) != 1 {
+		t.Fatal("the attestation was not taken")
+	}
+	s.check()
 }

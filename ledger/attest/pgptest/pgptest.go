@@ -76,6 +76,14 @@ func (k *Key) Lives(lifetime time.Duration) {
 	}
 }
 
+// AddUserID adds a user id.
+func (k *Key) AddUserID(id string) {
+	k.Helper()
+	if err := k.entity.AddUserId(id, "", "", k.config()); err != nil {
+		k.Fatal(err)
+	}
+}
+
 // AddSubkey adds a subkey, which signs from then on.
 func (k *Key) AddSubkey() {
 	k.Helper()
