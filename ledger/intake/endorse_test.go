@@ -213,3 +213,63 @@ func TestACopyOfAnOpenPGPKeyChangesNothing(t *testing.T) {
 		t.Errorf("a copy changes entry %d, changed by %d, to %d, changed by %d", before.Enrolled, before.Changed, after.Enrolled, after.Changed)
 	}
 }
+
+// twins are two OpenPGP keys that sign with the same subkey, so that who signed is
+// whichever is known, and of both the first.
+func twins(t *testing.T) (first, second *pgptest.Key) {
+	t.Helper()
+	first, second = pgptest.New(t, "one"), pgptest.New(t, "another")
+	if first.Fingerprint() > second.Fingerprint() {
+		first, second = second, first
+	}
+	second.AddSubkey()
+	first.Shares(second)
+	return first, second
+}
+
+// The bytes of an attestation are logged once, whoever they turn out to be signed
+// by: they are asked for by their digest, and an answer about another entry looks
+// as if the ledger lied.
+func TestBytesAreLoggedOnce(t *testing.T) {
+	d := newDisk()
+	first, second := twins(t)
+	r := open(t, d, true).start()
+	r.submit(second.Public())
+	raw := second.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1))
+	before := r.submit(raw)
+	r.submit(first.Public())
+	att, err := attest.Open(raw, r.Keyring())
+	if err != nil || att.Leaf.Keys[0] != first.Fingerprint() {
+		t.Fatalf("the keys are no twins: %v", err)
+	}
+	if after := r.submit(raw); after.Created || after.Index != before.Index || !bytes.Equal(after.Leaf, before.Leaf) {
+		t.Errorf("logged as\n%s and then as %d\n%s", before.Leaf, after.Index, after.Leaf)
+	}
+}
+
+// So it is while the first submission is under way.
+func TestBytesAreUnderWayOnce(t *testing.T) {
+	r := open(t, newDisk(), false)
+	first, second := twins(t)
+	raw := second.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1))
+	var atts []*attest.Attestation
+	for _, block := range [][]byte{second.Public(), first.Public()} {
+		enrolment, err := attest.Open(block, attest.NewKeyring())
+		if err != nil {
+			t.Fatal(err)
+		}
+		att, err := attest.Open(raw, attest.NewKeyring(enrolment.Keys...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		atts = append(atts, att)
+	}
+	c, isNew := r.join(atts[0])
+	if same, again := r.join(atts[1]); !isNew || again || same != c {
+		t.Error("the same bytes are under way twice")
+	}
+	r.finish(c, nil)
+	if _, isNew = r.join(atts[1]); !isNew {
+		t.Error("what is done is still under way")
+	}
+}

@@ -94,6 +94,21 @@ func (k *Key) AddSubkey() {
 	}
 }
 
+// Shares adds the newest subkey of another key, whose owner agrees.
+func (k *Key) Shares(other *Key) {
+	k.Helper()
+	sub := other.entity.Subkeys[len(other.entity.Subkeys)-1]
+	sig, back := *sub.Sig, *sub.Sig.EmbeddedSignature
+	err := back.CrossSignKey(sub.PublicKey, k.entity.PrimaryKey, sub.PrivateKey, k.config())
+	sig.EmbeddedSignature, sig.CreationTime = &back, k.config().Now()
+	sig.IssuerKeyId, sig.IssuerFingerprint = &k.entity.PrimaryKey.KeyId, k.entity.PrimaryKey.Fingerprint
+	if err = errors.Join(err, sig.SignKey(sub.PublicKey, k.entity.PrivateKey, k.config())); err != nil {
+		k.Fatal(err)
+	}
+	sub.Sig = &sig
+	k.entity.Subkeys = append(k.entity.Subkeys, sub)
+}
+
 // RevokeSubkeys revokes the subkeys that sign, as compromised.
 func (k *Key) RevokeSubkeys() {
 	k.Helper()
