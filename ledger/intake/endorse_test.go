@@ -2,8 +2,13 @@ package intake
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/attest/pgptest"
@@ -271,5 +276,44 @@ func TestBytesAreUnderWayOnce(t *testing.T) {
 	r.finish(c, nil)
 	if _, isNew = r.join(atts[1]); !isNew {
 		t.Error("what is done is still under way")
+	}
+}
+
+// The keys of an index are those of one that is rebuilt, from wherever it was lost.
+func TestRebuiltKeysAreTheSame(t *testing.T) {
+	for seed := range uint64(4) {
+		d, random := newDisk(), rand.New(rand.NewPCG(seed, 3))
+		authors, owners := []author{newAuthor(t), newAuthor(t), newAuthor(t)}, []*pgptest.Key{pgptest.New(t, "a"), pgptest.New(t, "b")}
+		r := open(t, d, true).start()
+		for n := range 60 {
+			a, b, p := authors[random.IntN(3)], authors[random.IntN(3)], owners[random.IntN(2)]
+			raw := [][]byte{a.enrolment(), mustEndorse(a, b, fmt.Sprint("https://", n)), mustRevokeOf(a, b, fmt.Sprint(n)), p.Public(), p.Public()}[random.IntN(5)]
+			switch random.IntN(8) {
+			case 0:
+				p.AddSubkey()
+			case 1:
+				p.Lives(time.Duration(n) * time.Hour)
+			case 2:
+				if n > 40 {
+					p.Revoke()
+				}
+			}
+			if _, err := r.Submit(t.Context(), raw, "127.0.0.1"); err != nil {
+				continue // as it may be
+			}
+			r.await("indexed", func() bool { return r.Pending() == 0 })
+		}
+		_ = r.stop()
+		want, standing := r.Keyring().Snapshot()
+		if len(d.index) < 20 {
+			t.Errorf("only %d entries were taken", len(d.index))
+		}
+		for left := len(d.index); left >= 0; left -= 1 + random.IntN(5) {
+			d.index = d.index[:left]
+			list, again := open(t, d, false).Keyring().Snapshot()
+			if diff := cmp.Diff(want, list) + cmp.Diff(standing, again, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d, of an index of %d entries (-before +after):\n%s", seed, left, diff)
+			}
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/audit"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/leaf/leaftest"
 	"github.com/cairnlog/cairn/ledger/mirror"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/verify"
@@ -25,6 +26,7 @@ import (
 type society struct {
 	*repository
 	dir     string // of the ledger
+	state   string // of its auditor
 	policy  *policy.Policy
 	signers []*attest.Signer
 	pgp     []*pgptest.Key
@@ -33,20 +35,30 @@ type society struct {
 	signed  []leaf.Digest // of logged: those about the artifact
 }
 
-var modelArtifact = leaf.SHA256([]byte("what everybody attests to"))
+// attested is what everybody attests to.
+const attested = "what everybody attests to"
+
+var (
+	modelArtifact = leaf.SHA256([]byte(attested))
+	names         = []string{"alice", "bob", "carol", "dave"}
+)
 
 func newSociety(t *testing.T) *society {
 	t.Helper()
 	cfg, in, pub, dir := benchPartsIn(t)
-	s := &society{repository: &repository{T: t, vkey: cfg.VKey, url: "http://" + benchServe(t, cfg, in, pub).http}, dir: dir}
+	s := &society{repository: &repository{T: t, vkey: cfg.VKey, url: "http://" + benchServe(t, cfg, in, pub).http}, dir: dir, state: filepath.Join(t.TempDir(), "state")}
 	pol, err := policy.Parse([]byte("log " + s.vkey + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.policy = pol
-	for i := range 4 {
-		s.signers = append(s.signers, newSigner(t))
-		s.pgp = append(s.pgp, pgptest.New(t, fmt.Sprint("person ", i)))
+	for _, name := range names {
+		signer, err := attest.NewSigner(leaftest.P256(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.signers = append(s.signers, signer)
+		s.pgp = append(s.pgp, pgptest.New(t, name))
 	}
 	return s
 }
@@ -84,7 +96,7 @@ func (s *society) act(r *rand.Rand) {
 	url := fmt.Sprintf("https://%d.example", s.n)
 	var raw []byte
 	var err error
-	switch r.IntN(13) {
+	switch r.IntN(14) {
 	case 0, 1:
 		raw, err = attest.Enrol(a, "https://operator.example", url)
 	case 2, 3:
@@ -112,6 +124,8 @@ func (s *society) act(r *rand.Rand) {
 			p.AddSubkey()
 		}
 		raw = p.Public()
+	case 13:
+		s.attests(leaftest.HashedRekord(s.T, names[r.IntN(4)], attested))
 	}
 	if err != nil {
 		s.Fatal(err)
@@ -135,22 +149,30 @@ func claimOf(t *testing.T, by *attest.Signer, n int) []byte {
 	return raw
 }
 
-// check compares what everybody makes of the log.
-func (s *society) check() {
+// audit audits the ledger, from its beginning or from where the last audit with the
+// same state ended.
+func (s *society) audit(state string) {
 	s.Helper()
 	c, err := audit.OpenDir(s.dir)
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	r, err := audit.Run(s.Context(), c, audit.Options{Policy: s.policy})
+	r, err := audit.Run(s.Context(), c, audit.Options{Policy: s.policy, State: state})
 	if err != nil {
 		s.Fatal(err)
 	}
 	// These ledgers keep no archive of checkpoints.
 	if found := slices.DeleteFunc(r.Findings, func(f audit.Finding) bool { return f.Kind == "archive-missing" }); len(found) > 0 {
-		s.Fatalf("auditing: %+v", found)
+		s.Fatalf("auditing, with state %q: %+v", state, found)
 	}
+}
+
+// check compares what everybody makes of the log.
+func (s *society) check() {
+	s.Helper()
+	s.audit("")
+	s.audit(s.state)
 	src, err := mirror.OpenSource(s.Context(), s.url, client.Options{})
 	if err != nil {
 		s.Fatal(err)
