@@ -285,7 +285,7 @@ func TestRebuiltKeysAreTheSame(t *testing.T) {
 		d, random := newDisk(), rand.New(rand.NewPCG(seed, 3))
 		authors, owners := []author{newAuthor(t), newAuthor(t), newAuthor(t)}, []*pgptest.Key{pgptest.New(t, "a"), pgptest.New(t, "b")}
 		r := open(t, d, true).start()
-		for n := range 60 {
+		for n := range 100 {
 			a, b, p := authors[random.IntN(3)], authors[random.IntN(3)], owners[random.IntN(2)]
 			raw := [][]byte{a.enrolment(), mustEndorse(a, b, fmt.Sprint("https://", n)), mustRevokeOf(a, b, fmt.Sprint(n)), p.Public(), p.Public()}[random.IntN(5)]
 			switch random.IntN(8) {
@@ -294,7 +294,7 @@ func TestRebuiltKeysAreTheSame(t *testing.T) {
 			case 1:
 				p.Lives(time.Duration(n) * time.Hour)
 			case 2:
-				if n > 40 {
+				if n > 80 {
 					p.Revoke()
 				}
 			}
@@ -305,7 +305,7 @@ func TestRebuiltKeysAreTheSame(t *testing.T) {
 		}
 		_ = r.stop()
 		want, standing := r.Keyring().Snapshot()
-		if len(d.index) < 20 {
+		if len(d.index) < 10 {
 			t.Errorf("only %d entries were taken", len(d.index))
 		}
 		for left := len(d.index); left >= 0; left -= 1 + random.IntN(5) {

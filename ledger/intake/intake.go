@@ -149,9 +149,6 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	if err := accept(att); err != nil {
 		return nil, err
 	}
-	if err := in.limits.allowKeys(att.Keys); err != nil {
-		return nil, err
-	}
 	if err := in.trusted(att); err != nil {
 		return nil, err
 	}
@@ -319,7 +316,11 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	accepted := batch[:0]
 	blobs := make([]store.Blob, 0, len(batch))
 	for _, c := range batch {
-		if err := in.admit(c.att); err != nil {
+		err := in.limits.allowKeys(c.att)
+		if err == nil {
+			err = in.admit(c.att)
+		}
+		if err != nil {
 			in.finish(c, err)
 			continue
 		}
