@@ -346,15 +346,23 @@ func (k *pgpKey) merge(other *pgpKey) (*pgpKey, error) {
 			subkeys++
 		}
 	}
-	switch {
+	switch n := len(union.bytes()); {
 	case users > MaxPGPUserIDs:
-		return nil, errTooMany("user ids", MaxPGPUserIDs)
+		return nil, k.errFull("user ids", MaxPGPUserIDs)
 	case subkeys > MaxPGPSubkeys:
-		return nil, errTooMany("subkeys", MaxPGPSubkeys)
+		return nil, k.errFull("subkeys", MaxPGPSubkeys)
 	case sigs > MaxPGPOwn:
-		return nil, errTooMany("signatures", MaxPGPOwn)
+		return nil, k.errFull("signatures", MaxPGPOwn)
+	case n > MaxPGPKey:
+		return nil, k.errFull("bytes", MaxPGPKey)
 	}
 	return &union, union.check(nil)
+}
+
+// errFull says that two copies of a key have too much between them.
+func (k *pgpKey) errFull(what string, limit int) error {
+	return reason.Errorf(reason.KeyUnsupported, "together with what is known of it, OpenPGP key %X has more than %d %s: "+
+		"leave it as it is, or make a new key, enrol that, and revoke this one", k.primary().key.Fingerprint, limit, what)
 }
 
 // newPGPPublicKey returns the key as a PublicKey.

@@ -212,7 +212,7 @@ func (e *Event) merge(known *attest.PublicKey) (*attest.PublicKey, error) {
 	case err != nil && e.Kind == leaf.KindRevoke && e.By == e.Key, err == nil && merged.PEM == known.PEM:
 		return known, nil
 	case err != nil:
-		return nil, reason.Errorf(reason.EnrolmentInvalid, "what this entry says of key %s cannot be added to what is known of it: %w", e.Key, err)
+		return nil, reason.Errorf(reason.EnrolmentInvalid, "adding to key %s: %w", e.Key, err)
 	}
 	return merged, nil
 }
