@@ -3,13 +3,17 @@ package server_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/attest/pgptest"
@@ -33,6 +37,10 @@ type society struct {
 	n       int
 	logged  []leaf.Digest // the attestations that were taken
 	signed  []leaf.Digest // of logged: those about the artifact
+	about   map[leaf.Digest]bool
+	mu      sync.Mutex // of logged and signed
+	hold    bool
+	held    [][]byte
 }
 
 // attested is what everybody attests to.
@@ -46,7 +54,7 @@ var (
 func newSociety(t *testing.T) *society {
 	t.Helper()
 	cfg, in, pub, dir := benchPartsIn(t)
-	s := &society{repository: &repository{T: t, vkey: cfg.VKey, url: "http://" + benchServe(t, cfg, in, pub).http}, dir: dir, state: filepath.Join(t.TempDir(), "state")}
+	s := &society{repository: &repository{T: t, vkey: cfg.VKey, url: "http://" + benchServe(t, cfg, in, pub).http}, dir: dir, about: make(map[leaf.Digest]bool), state: filepath.Join(t.TempDir(), "state")}
 	pol, err := policy.Parse([]byte("log " + s.vkey + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -64,28 +72,69 @@ func newSociety(t *testing.T) *society {
 }
 
 // submits submits, and reports whether it was taken; what is refused is so for a
-// reason that has to do with keys.
+// reason that has to do with keys. What is held is submitted later.
 func (s *society) submits(raw []byte) bool {
 	s.Helper()
-	resp, body := s.send(http.MethodPost, "/v1/attestations", raw)
-	if resp.StatusCode/100 == 2 {
-		s.logged = append(s.logged, leaf.SHA256(raw))
-		return true
+	if s.hold {
+		s.held = append(s.held, raw)
+		return false
 	}
-	for _, r := range []string{"KEY_NOT_ENROLLED", "KEY_REVOKED", "KEY_NOT_VALID", "REVOKER_NOT_AUTHORISED"} {
-		if strings.Contains(body, `"`+r+`"`) {
-			return false
-		}
+	taken, err := s.taken(raw)
+	if err != nil {
+		s.Fatal(err)
 	}
-	s.Fatalf("%s %s", resp.Status, body)
-	return false
+	return taken
 }
 
+func (s *society) taken(raw []byte) (bool, error) {
+	resp, err := http.Post(s.url+"/v1/attestations", "", bytes.NewReader(raw))
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if envelope := leaf.SHA256(raw); resp.StatusCode/100 == 2 {
+		s.logged = append(s.logged, envelope)
+		if s.about[envelope] {
+			s.signed = append(s.signed, envelope)
+		}
+		return true, nil
+	}
+	for _, r := range []string{"KEY_NOT_ENROLLED", "KEY_REVOKED", "KEY_NOT_VALID", "REVOKER_NOT_AUTHORISED"} {
+		if strings.Contains(string(body), `"`+r+`"`) {
+			return false, nil
+		}
+	}
+	return false, fmt.Errorf("%s %s", resp.Status, body)
+}
+
+// attests submits what is about the artifact.
 func (s *society) attests(raw []byte) {
 	s.Helper()
-	if s.submits(raw) {
-		s.signed = append(s.signed, leaf.SHA256(raw))
+	s.about[leaf.SHA256(raw)] = true
+	s.submits(raw)
+}
+
+// together submits all that is held at the same time.
+func (s *society) together() {
+	s.Helper()
+	var g errgroup.Group
+	g.SetLimit(16)
+	for _, raw := range s.held {
+		g.Go(func() error {
+			_, err := s.taken(raw)
+			return err
+		})
 	}
+	if err := g.Wait(); err != nil {
+		s.Fatal(err)
+	}
+	s.held = nil
 }
 
 // act has somebody do something.
@@ -221,9 +270,13 @@ func TestEverybodyAgreesWhoMaySign(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s, r := newSociety(t), rand.New(rand.NewPCG(seed, 2))
 			for range 4 {
-				for range 15 {
-					s.act(r)
+				for _, s.hold = range []bool{false, true} {
+					for range 15 {
+						s.act(r)
+					}
 				}
+				s.hold = false
+				s.together()
 				s.check()
 			}
 			if len(s.signed) < 5 {

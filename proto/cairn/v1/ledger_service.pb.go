@@ -218,7 +218,7 @@ type GetAttestationResponse struct {
 	Entry *Entry `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
 	// What it says.
 	Claim *Claim `protobuf:"bytes,3,opt,name=claim,proto3" json:"claim,omitempty"`
-	// The enrolled keys that signed it.
+	// The enrolled keys that signed it, each as it verifies what it signed.
 	Keys []*Key `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
 	// The published checkpoint this answer was made from.
 	Checkpoint    string `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
