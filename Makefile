@@ -114,6 +114,10 @@ bench: ## run the Go benchmarks, load the real ledger on loopback, audit a log, 
 tree: build ## build our own package tree and check its digests; TREE=all builds it twice and with both engines
 	@TREE=$(TREE) .ci/tree
 
+.PHONY: interop
+interop: ## import from, and anchor in, a real Rekor v1 with Trillian and MariaDB; installs them
+	@.ci/interop
+
 .PHONY: run
 run: build ## start a ledger, witnesses and a builder on loopback and show what they do
 	@ONCE=$(ONCE) bash deployments/run.sh

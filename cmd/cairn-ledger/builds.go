@@ -67,13 +67,7 @@ func (l *ledger) openBuilds(ctx context.Context, cfg *config, index store.Index,
 	if len(cfg.Builds.Reproduce.From) > 0 {
 		l.builds.follower = &queue.Follower{
 			Queue: q, Index: index, Blobs: blobs, From: cfg.Builds.Reproduce.From, Warn: l.builds.warn,
-			Published: func(ctx context.Context, least uint64) (uint64, error) {
-				p, err := l.publisher.Wait(ctx, least)
-				if err != nil {
-					return 0, err
-				}
-				return uint64(p.N), nil
-			},
+			Published: l.awaitSize,
 		}
 	}
 	return nil

@@ -63,6 +63,9 @@ type config struct {
 	Builds *buildsConfig `yaml:"builds"`
 	// Rekor makes the ledger a Rekor log too; it is none if it is left out.
 	Rekor *rekorConfig `yaml:"rekor"`
+	// Rebuilderd is what rebuilderd's clients are answered by; nothing if it is
+	// left out.
+	Rebuilderd *rebuilderdConfig `yaml:"rebuilderd"`
 
 	// dev is set by -dev: keys and directories that are missing are made.
 	dev bool
@@ -112,7 +115,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs := flag.NewFlagSet("cairn-ledger", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-trusted-root FILE]\n"+
+		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-rebuilderd FILE] [-trusted-root FILE]\n"+
 			"       cairn-ledger -config FILE [-check-config]\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")
@@ -123,6 +126,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	httpAddr := fs.String("http", "", "listen for HTTP on `ADDR`")
 	grpcAddr := fs.String("grpc", "", "listen for gRPC on `ADDR`")
 	debug := fs.String("debug", "", "serve profiles on the loopback `ADDR`")
+	verdicts := fs.String("rebuilderd", "", "answer rebuilderd's clients by the policy in `FILE`")
 	policyFile := fs.String("policy", "", "publish only what the tlog-policy in `FILE` accepts")
 	trustedRoot := fs.String("trusted-root", "", "take Sigstore bundles with certificates of the trusted root in `FILE`")
 	if err := fs.Parse(args); err != nil {
@@ -146,6 +150,12 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	override(&c.HTTP, *httpAddr)
 	override(&c.GRPC, *grpcAddr)
 	override(&c.Policy, *policyFile)
+	if *verdicts != "" && c.Rebuilderd == nil {
+		c.Rebuilderd = &rebuilderdConfig{}
+	}
+	if c.Rebuilderd != nil {
+		override(&c.Rebuilderd.Policy, *verdicts)
+	}
 	override(&c.Debug, *debug)
 	override(&c.TrustedRoot, *trustedRoot)
 	return c, check, nil
@@ -180,7 +190,7 @@ func (c *config) check() error {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}
-	if err := errors.Join(c.Builds.check(), c.Rekor.check()); err != nil {
+	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check()); err != nil {
 		return err
 	}
 	inside, err := filepath.Rel(c.Log, c.State)

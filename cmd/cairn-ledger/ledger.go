@@ -18,6 +18,8 @@ import (
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
 	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/query"
+	"github.com/cairnlog/cairn/ledger/rebuilderd"
 	"github.com/cairnlog/cairn/ledger/server"
 	"github.com/cairnlog/cairn/ledger/sigstore"
 	"github.com/cairnlog/cairn/ledger/store"
@@ -32,10 +34,12 @@ type ledger struct {
 	publisher *checkpoint.Publisher
 	witnesses *cosign.Collector // nil if the policy names none
 	builds    *builds           // nil if there is no queue
-	server    *server.Server
-	log       engine.Log
-	archive   *checkpoint.Archive
-	closers   []io.Closer // in the order of opening
+	// rebuilderd answers rebuilderd's clients; nil for nobody.
+	rebuilderd *rebuilderd.Service
+	server     *server.Server
+	log        engine.Log
+	archive    *checkpoint.Archive
+	closers    []io.Closer // in the order of opening
 }
 
 // openLedger opens the ledger's storage and refuses one that contradicts what
@@ -139,6 +143,10 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	if err := l.openBuilds(ctx, cfg, index, blobs, logger); err != nil {
 		return err
 	}
+	reads := &query.Service{Latest: query.LatestOf(l.publisher), Prover: prover, Blobs: blobs, Index: index, Keys: l.intake.Keyring()}
+	if err := l.openRebuilderd(ctx, cfg, reads, key, trust, logger); err != nil {
+		return err
+	}
 	rekor, err := cfg.Rekor.alias(key)
 	if err != nil {
 		return usageError{err}
@@ -149,6 +157,9 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	}
 	if l.builds != nil {
 		sc.Builds = l.builds
+	}
+	if l.rebuilderd != nil {
+		sc.Rebuilderd = l.rebuilderd
 	}
 	l.server, err = server.New(ctx, sc)
 	return err
@@ -233,6 +244,9 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 	})
 	if l.builds != nil {
 		g.Go(func() error { l.builds.run(serving); return nil })
+	}
+	if l.rebuilderd != nil {
+		g.Go(func() error { l.rebuilderd.Run(serving); return nil })
 	}
 	g.Go(func() error {
 		defer stopAppending()

@@ -89,6 +89,7 @@ func TestUsage(t *testing.T) {
 		{"profiles for others", []string{"-dev", dir, "-debug", "0.0.0.0:0"}, 2, "not a loopback address"},
 		{"a directory that cannot be made", []string{"-dev", "/dev/null/ledger"}, 2, "/dev/null/ledger"},
 		{"a trusted root that is not there", []string{"-dev", dir, "-trusted-root", filepath.Join(dir, "missing")}, 2, "reading trusted root"},
+		{"a policy for rebuilderd that is not there", []string{"-dev", dir, "-rebuilderd", filepath.Join(dir, "missing")}, 2, "reading rebuilderd's policy"},
 		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
 	} {
 		code, stdout, stderr := command(t, test.args...)
@@ -118,7 +119,10 @@ logLevel: debug
 trustedRoot: DIR/trusted_root.json
 builds: {database: DIR/builds.db, tokens: DIR/tokens, reproduce: {from: ["https://alice.example"]}}
 rekor: {hostname: ledger.example}
+rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 `, 0, ""},
+		{"rebuilderd without a policy", paths + "rebuilderd: {database: DIR/r.db}\n", 2, "rebuilderd needs policy"},
+		{"an unknown key of rebuilderd", paths + "rebuilderd: {policy: x, tables: x}\n", 2, "tables"},
 		{"builds without tokens", paths + "builds: {database: DIR/builds.db}\n", 2, "builds needs database and tokens"},
 		{"builds without a database", paths + "builds: {tokens: DIR/tokens}\n", 2, "builds needs database and tokens"},
 		{"an unknown key of builds", paths + "builds: {database: x, tokens: x, reproduce: {form: []}}\n", 2, "form"},
@@ -182,6 +186,24 @@ func TestPolicy(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(f.dir, "log")); err == nil {
 			t.Errorf("%s: a log was made before the policy was refused", test.name)
+		}
+	}
+}
+
+// TestVerdictPolicy starts with policies by which rebuilderd's clients would never
+// be told that anything is good.
+func TestVerdictPolicy(t *testing.T) {
+	f := newFiles(t)
+	config := f.write("cairn-ledger.yaml", paths+"http: 127.0.0.1:0\ngrpc: 127.0.0.1:0\nrebuilderd: {policy: DIR/verdicts.policy}\n")
+	for name, test := range map[string]struct{ text, says string }{
+		"an unknown line": {"log VKEY\nquorum none\ntrust me\n", "parsing policy"},
+		"another log":     {"log " + newFiles(t).vkey + "\nquorum none\n", "does not name this log"},
+		"no rebuilder":    {"log VKEY\nquorum none\n", "names no rebuilder"},
+	} {
+		f.write("verdicts.policy", test.text)
+		code, stdout, stderr := command(t, "-config", config)
+		if code != 2 || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 2 and %q", name, code, stdout, stderr, test.says)
 		}
 	}
 }

@@ -48,18 +48,26 @@ func (w withLedger) Run() int {
 
 // TestScripts runs the real cairn against the real cairn-ledger.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
-		Setup: func(env *testscript.Env) error {
-			// Of the environment that the tests run in, nothing may count.
-			env.Setenv("NO_COLOR", "")
-			env.Setenv("CLICOLOR_FORCE", "")
-			env.Setenv("LC_ALL", "C.UTF-8")
-			env.Setenv("XDG_STATE_HOME", env.WorkDir+"/state")
-			env.Values[ledgers{}] = make(map[string]*exec.Cmd)
-			env.Values[scriptTest{}] = t
-			return nil
-		},
+	testscript.Run(t, scripts("testdata/script", func(env *testscript.Env) error { return setup(t, env) }))
+}
+
+// setup prepares a script's environment: of the one that the tests run in, nothing
+// may count.
+func setup(t *testing.T, env *testscript.Env) error {
+	env.Setenv("NO_COLOR", "")
+	env.Setenv("CLICOLOR_FORCE", "")
+	env.Setenv("LC_ALL", "C.UTF-8")
+	env.Setenv("XDG_STATE_HOME", env.WorkDir+"/state")
+	env.Values[ledgers{}] = make(map[string]*exec.Cmd)
+	env.Values[scriptTest{}] = t
+	return nil
+}
+
+// scripts are the scripts of a directory.
+func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
+	return testscript.Params{
+		Dir:   dir,
+		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ledger":     startLedger,
 			"stopledger": stopLedger,
@@ -74,9 +82,10 @@ func TestScripts(t *testing.T) {
 			"lease":      leaseBuild,
 			"append":     appendBuildLog,
 			"fail":       failBuild,
+			"rekor":      changeRekor,
 			"sigstore":   makeBundle,
 		},
-	})
+	}
 }
 
 // ledgers is the key of a script's running ledgers, by directory.

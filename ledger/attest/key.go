@@ -160,6 +160,13 @@ func inTotoKeyIDs(kind, scheme, public string) []string {
 	return ids
 }
 
+// SignsDigests reports whether the key's signatures can be verified by a digest
+// of what was signed alone, as those of ECDSA can.
+func (k *PublicKey) SignsDigests() bool {
+	_, ok := k.key.(*ecdsa.PublicKey)
+	return ok
+}
+
 // Verify reports whether sig is the key's signature of msg: raw for Ed25519,
 // ASN.1 over SHA-256 for ECDSA P-256. Keys of certificates may be larger ECDSA keys,
 // over the SHA-2 of the curve's length, or RSA: PKCS #1 v1.5 over SHA-256. OpenPGP

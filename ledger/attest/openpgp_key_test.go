@@ -13,6 +13,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -159,5 +160,33 @@ func TestOpenPGPNamesakes(t *testing.T) {
 			return
 		}
 		add(m)
+	}
+}
+
+// One statement in two packets, both of which verify, is one statement.
+func TestOpenPGPOneStatement(t *testing.T) {
+	binding := func(at uint32) []byte {
+		back := laptop4.sign(sigOf{kind: 0x19, at: at}, alice4.hashed(), laptop4.hashed())
+		return alice4.subkey(laptop4, sigOf{kind: 0x18, hashed: [][]byte{maySign}, unhashed: [][]byte{longSub(32, back)}})
+	}
+	var keys []*attest.PublicKey
+	for _, more := range [][]byte{binding(0), binding(1), append(binding(1), binding(0)...)} {
+		k, err := attest.ParsePublicKey(makeKey(t, alicesKey, more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	checkMerges(t, "two back signatures", keys...)
+	if keys[0].PEM == keys[1].PEM || len(keys[2].PEM) != len(keys[0].PEM) {
+		t.Error("both back signatures are kept, or neither is told from the other")
+	}
+}
+
+// A revocation needs no user id beside it.
+func TestOpenPGPBareRevocation(t *testing.T) {
+	a := mustOpen(t, alice4.primary(revokes(0x20, 0, 2, 'l', 'o', 's', 't')), attest.NewKeyring())
+	if a.Leaf.Kind != leaf.KindRevoke || a.Revocation == nil || a.Revocation.Reason != "lost" {
+		t.Errorf("%s, %+v", a.Leaf.Kind, a.Revocation)
 	}
 }

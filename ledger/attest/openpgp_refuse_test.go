@@ -302,6 +302,7 @@ var badKeys = []struct {
 	{"RSA that is too small", pgpPacket(6, rsaBody(1024)), "RSA of 1024 bits, want 2048 to 8192"},
 	{"RSA that is too large", pgpPacket(6, rsaBody(8200)), "RSA of 8200 bits, want 2048 to 8192"},
 	{"EdDSA over another curve", pgpPacket(6, slices.Concat([]byte{4, 0, 0, 0, 0, 22, 3, 0x2b, 0x65, 0x71, 0x01, 0xcf, 0x40}, make([]byte, 57))), "EdDSA over Curve448, want Ed25519"},
+	{"nothing that may sign", slices.Concat(alice4.primary(), alice4.user("a", sigOf{kind: 0x13, hashed: [][]byte{mayCertify}})), "neither it nor a subkey may sign"},
 	{"only SHA-1", slices.Concat(alice4.primary(), alice4.user("a", sigOf{kind: 0x13, hash: 2})), "SHA-1"},
 	{"version 6 with a user id alone", slices.Concat(alice6.primary(), alice6.user("a", certifies(0))), "nothing says what it may do"},
 	{"too many user ids", slices.Concat(alicesKey, bytes.Repeat(alice4.user("b"), 64)), "more than 64 user ids"},

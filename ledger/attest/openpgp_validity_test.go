@@ -52,6 +52,8 @@ var keyCases = []keyCase{
 	{"the newest statement extends", slices.Concat(alice4.primary(), alice4.user("a", certifies(0, sub4(9, 5*days)), certifies(9*days, sub4(9, 20*days)))), alice4, 6, ""},
 	{"in the second in which it expires", slices.Concat(alice4.primary(), alice4.user("a", certifies(0, sub4(9, 5*days)))), alice4, 5, "expired"},
 	{"two statements in a second, one of them stricter", slices.Concat(alice4.primary(), alice4.user("a", certifies(0)), alice4.user("b", certifies(0, sub4(9, 5*days)))), alice4, 6, "expired"},
+	{"the stricter of two ends", slices.Concat(alice4.primary(), alice4.user("a", certifies(0, sub4(9, 9*days))), alice4.user("b", certifies(0, sub4(9, 5*days)))), alice4, 6, "expired"},
+	{"the stricter of two ends, first", slices.Concat(alice4.primary(), alice4.user("a", certifies(0, sub4(9, 5*days))), alice4.user("b", certifies(0, sub4(9, 9*days)))), alice4, 6, "expired"},
 	{"a statement that has ended", slices.Concat(alice4.primary(), alice4.user("a", certifies(0, sub4(9, 5*days)), certifies(1*days, sub4(3, 2*days)))), alice4, 6, "expired"},
 	{"all statements have ended", slices.Concat(alice4.primary(), alice4.user("a", certifies(0, sub4(3, 2*days)))), alice4, 6, "no user id or statement"},
 	{"a user id that was disowned", slices.Concat(alice4.primary(), alice4.user("a", certifies(0)), alice4.user("b", certifies(1, sub4(9, 5*days)), revokes(0x30, 2*days, 32))), alice4, 6, ""},

@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"slices"
 	"strings"
 
 	packageurl "github.com/package-url/packageurl-go"
@@ -36,6 +37,10 @@ func lookupName(p *packageurl.PackageURL) string {
 	}
 	return name.ToString()
 }
+
+// Names returns the look-up names of an attestation's subjects, sorted, each once:
+// those whose hashes its leaf has.
+func (a *Attestation) Names() []string { return sortUnique(slices.Clone(a.names)) }
 
 func isPurl(s string) bool { return len(s) >= 4 && strings.EqualFold(s[:4], "pkg:") }
 

@@ -58,6 +58,17 @@ func (s *Signer) SignPayload(payloadType string, payload []byte) ([]byte, error)
 	})
 }
 
+// SignBytes returns the key's signature of content, in the form that
+// PublicKey.Verify takes. It is for what is no attestation: an attestation has a
+// payload type in what is signed.
+func (s *Signer) SignBytes(content []byte) ([]byte, error) {
+	sig, err := s.sign(content)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	return sig, nil
+}
+
 // AddSignature returns env with another signature over the same payload.
 func (s *Signer) AddSignature(envelope []byte) ([]byte, error) {
 	var env dsse.Envelope

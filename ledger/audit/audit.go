@@ -97,6 +97,8 @@ type Options struct {
 	State string
 	// NoSignatures leaves the attestations out, enrolments excepted.
 	NoSignatures bool
+	// Anchors are checkpoints of the log that were kept elsewhere.
+	Anchors []Anchor
 	// Certificate refuses an attestation whose key comes with a certificate that is
 	// not trusted. If it is nil, nobody asks who issued certificates, and the report
 	// says so.
@@ -198,6 +200,7 @@ func (a *auditor) run(ctx context.Context) (err error) {
 		do    func(context.Context) error
 	}{
 		{"earlier checkpoints", a.checkLate},
+		{"anchors", a.checkAnchors},
 		{"repeated entries", a.checkRepeats},
 		{"the query index", a.checkRows},
 		{"the database of attestations", a.checkBlobs},

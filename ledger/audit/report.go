@@ -70,6 +70,9 @@ type Counts struct {
 	// Certificates is how many attestations bring a certificate with their key.
 	Certificates Counter `json:"certificates"`
 	IndexRows    Counter `json:"indexRows"`
+	// Anchors are those whose checkpoints were compared with the log, whatever
+	// that found.
+	Anchors Counter `json:"anchors"`
 	// Unpublished files and checkpoints are ahead of the audited checkpoint, and
 	// not checked; Leftover ones are those that a crash left beside the log's.
 	Unpublished Counter `json:"unpublished"`

@@ -125,6 +125,7 @@ func TestAliasIsNotTheLog(t *testing.T) {
 func TestAliasOfTheSameName(t *testing.T) {
 	key := newKey(t, "log.example")
 	p := published(t, key)
+	p.Signed = append(p.Signed, "— w.example AAAAAAAA\n"...) // a cosignature
 	a, err := key.Alias("log.example")
 	if err != nil {
 		t.Fatal(err)

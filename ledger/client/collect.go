@@ -299,10 +299,8 @@ func (r *reader) bundled() ([]bundle.Entry, error) {
 	for _, index := range slices.Sorted(maps.Keys(r.entries)) {
 		l := r.entries[index]
 		p := tlogproof.Proof{Index: index, Leaf: l.Text, Path: l.path, Checkpoint: []byte(r.signed)}
-		if !l.Leaf.BringsKeys() {
-			for _, k := range l.Keys {
-				p.Keys = append(p.Keys, k.PEM)
-			}
+		for _, k := range l.Keys {
+			p.Keys = append(p.Keys, k.PEM)
 		}
 		proof, err := p.Marshal()
 		if err != nil {

@@ -23,11 +23,22 @@ func TestCollectRekorEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.signers["late"] = late
+	early, err := attest.NewSigner(leaftest.P256(t, "early"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.signers["early"] = early
+	w.enrol(t, "early", "early")
+	w.add(t, "early signs tool", leaftest.HashedRekord(t, "early", "tool"))
 	w.add(t, "stranger signs tool", leaftest.HashedRekord(t, "stranger", "tool"))
 	w.add(t, "late signs tool", leaftest.HashedRekord(t, "late", "tool"))
 	w.enrol(t, "late", "late")
 	w.build(t, "late builds tool", "late", "tool")
-	w.enrol(t, "late again", "late")
+	again, err := attest.Enrol(late, "https://moved.example/", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.add(t, "late again", again)
 	b, err := w.client.Collect(t.Context(), tool, nil, w.policy, client.CollectOptions{Everybody: true})
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +48,9 @@ func TestCollectRekorEntries(t *testing.T) {
 		if !slices.Contains(words, want) {
 			t.Errorf("%q is not collected: %q", want, words)
 		}
+	}
+	if !slices.Contains(words, "early signs tool") || slices.Contains(words, "early") {
+		t.Errorf("an entry that brings its key is not collected, or the key's enrolment is: %q", words)
 	}
 	if _, err := verify.Open(b, w.policy, time.Now()); err != nil {
 		t.Error(err)
@@ -49,7 +63,7 @@ func TestCollectRekorEntries(t *testing.T) {
 	for _, l := range found.Logged {
 		operators[l.Index] = l.Operators
 	}
-	want := []string{"https://late.example/"}
+	want := []string{"https://moved.example/"}
 	if d := cmp.Diff([][]string{nil, want}, [][]string{operators[w.index["stranger signs tool"]], operators[w.index["late builds tool"]]}); d != "" {
 		t.Error(d)
 	}

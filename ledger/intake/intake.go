@@ -126,6 +126,12 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 // durable. Refusals are *reason.Error. If ctx ends first, the submission goes
 // on: a retry learns its index.
 func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result, error) {
+	return in.SubmitIf(ctx, raw, addr, func(*attest.Attestation) error { return nil })
+}
+
+// SubmitIf is Submit of an attestation that is acceptable: what verifies, and is
+// not, is refused with accept's error.
+func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept func(*attest.Attestation) error) (*Result, error) {
 	if err := in.limits.allowAddress(addr); err != nil {
 		return nil, err
 	}
@@ -136,6 +142,9 @@ func (in *Intake) Submit(ctx context.Context, raw []byte, addr string) (*Result,
 	}
 	att, err := attest.Open(raw, in.ring)
 	if err != nil {
+		return nil, err
+	}
+	if err := accept(att); err != nil {
 		return nil, err
 	}
 	if err := in.limits.allowKeys(att.Keys); err != nil {

@@ -130,6 +130,32 @@ func TestHashedRekordMarshalRefuses(t *testing.T) {
 	}
 }
 
+// What is no key gives no leaf.
+func TestParseRefusesVerifiers(t *testing.T) {
+	spki := "\x30\x03\x02\x01\x05"
+	cert := certificate(spki)
+	for name, tt := range map[string]struct {
+		der         []byte
+		certificate bool
+	}{
+		"a key and a byte":         {[]byte(spki + "\x00"), false},
+		"a key cut short":          {[]byte(spki[:4]), false},
+		"a certificate and a byte": {append(bytes.Clone(cert), 0), true},
+		"a certificate cut short":  {cert[:len(cert)-1], true},
+		"a key for a certificate":  {[]byte(spki), true},
+		"a certificate of nothing": {certificate(""), true},
+	} {
+		e := leaf.HashedRekord{Digest: sum256("x"), Signature: []byte{1}, KeyDetails: "X", Verifier: tt.der, Certificate: tt.certificate}
+		text, err := e.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := leaf.Parse(text); err == nil {
+			t.Errorf("%s: accepted as %+v", name, l)
+		}
+	}
+}
+
 // Each field of a leaf follows from the text, so none can be changed.
 func TestMarshalRefusesOthersOfARekorEntry(t *testing.T) {
 	text := leaftest.HashedRekord(t, "alice", "hello\n")

@@ -6,16 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/query"
-	"github.com/cairnlog/cairn/ledger/reason"
-	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
 // Open returns what answers from a mirror in a ledger's place. All answers are
@@ -44,38 +40,7 @@ func Open(ctx context.Context, files Files) (client.Answer, error) {
 		Index:  ix,
 		Keys:   ring{ix},
 	}
-	return func(ctx context.Context, req proto.Message) (proto.Message, error) { return answer(ctx, s, req) }, nil
-}
-
-// answer asks the service what a request asks.
-func answer(ctx context.Context, s *query.Service, req proto.Message) (proto.Message, error) {
-	switch r := req.(type) {
-	case *cairnv1.GetAttestationRequest:
-		return message(s.GetAttestation(ctx, r))
-	case *cairnv1.ListAttestationsRequest:
-		return message(s.ListAttestations(ctx, r))
-	case *cairnv1.GetArtifactRequest:
-		return message(s.GetArtifact(ctx, r))
-	case *cairnv1.GetKeyRequest:
-		return message(s.GetKey(ctx, r))
-	case *cairnv1.GetCheckpointRequest:
-		return message(s.GetCheckpoint(ctx, r))
-	case *cairnv1.GetEntryRequest:
-		return message(s.GetEntry(ctx, r))
-	case *cairnv1.GetInclusionProofRequest:
-		return message(s.GetInclusionProof(ctx, r))
-	case *cairnv1.GetConsistencyProofRequest:
-		return message(s.GetConsistencyProof(ctx, r))
-	}
-	return nil, reason.Errorf(reason.MirrorOnly, "a mirror of a ledger answers no %s", req.ProtoReflect().Descriptor().Name())
-}
-
-// message keeps a nil answer from being a message.
-func message[M proto.Message](m M, err error) (proto.Message, error) {
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return s.Answer, nil
 }
 
 // ring finds keys as attest.Open wants them.

@@ -34,7 +34,7 @@ func (c *copier) archive(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return c.unread("reading "+segmentPath(n), err)
+			return unread("reading "+segmentPath(n), err)
 		}
 		if !bytes.HasPrefix(segment, have) {
 			if bytes.HasPrefix(have, segment) {
@@ -47,10 +47,10 @@ func (c *copier) archive(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", segmentPath(n), err)
 		}
 		if len(whole) > len(have) {
-			if err := c.batch.put(segmentPath(n), whole); err != nil {
+			if err := c.batch.Put(segmentPath(n), whole); err != nil {
 				return err
 			}
-			if err := c.batch.commit(); err != nil {
+			if err := c.batch.Commit(); err != nil {
 				return err
 			}
 		}

@@ -12,12 +12,15 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/internal/durable"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
+
+// stagingDir is where files are made. It is emptied when copying begins.
+const stagingDir = indexDir + "/new"
 
 // batchEntries is how many entries become durable together. Copying goes on from
 // there after an interruption. Tests have it smaller.
@@ -67,7 +70,7 @@ func Copy(ctx context.Context, src *Source, dir string, pol torchwood.Policy, op
 		return nil, err
 	}
 	defer unlock()
-	c := &copier{src: src, dir: dir, local: tiles{Dir(dir)}, opts: opts, batch: newBatch(dir), policy: pol, had: -1}
+	c := &copier{src: src, dir: dir, local: tiles{Dir(dir)}, opts: opts, batch: durable.NewBatch(dir, stagingDir), policy: pol, had: -1}
 	if err := c.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -96,7 +99,7 @@ func (c *copier) copy(ctx context.Context) error {
 	if err := c.indexEntries(ctx); err != nil {
 		return err
 	}
-	return c.batch.replace("checkpoint", []byte(c.signed))
+	return c.batch.Replace("checkpoint", []byte(c.signed))
 }
 
 // lock makes the directory, and keeps other copiers out.
@@ -104,21 +107,17 @@ func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Join(dir, indexDir), 0o755); err != nil {
 		return nil, fmt.Errorf("making the mirror's directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, indexDir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("locking the mirror: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+	if unlock, err = durable.Lock(filepath.Join(dir, indexDir, "lock")); err != nil {
+		if errors.Is(err, durable.ErrLocked) {
 			return nil, fmt.Errorf("%s is being copied to by another process", dir)
 		}
-		return nil, fmt.Errorf("locking the mirror: %w", err)
+		return nil, err
 	}
-	if err := clearStaging(dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("removing what an earlier copy left: %w", err), f.Close())
+	if err := durable.ClearMaking(dir, stagingDir); err != nil {
+		unlock()
+		return nil, fmt.Errorf("removing what an earlier copy left: %w", err)
 	}
-	return func() { _ = f.Close() }, nil
+	return unlock, nil
 }
 
 // copier is one run of Copy.
@@ -135,7 +134,7 @@ type copier struct {
 	progress progress
 	tree     tree
 	bundle   []byte // the entries of the last bundle, while it is not full
-	batch    *batch
+	batch    *durable.Batch
 	wanted   []wanted // attestations of the batch
 	withheld []wanted // attestations that no source held, by index
 	early    int      // how many of these are not of entries of this run
@@ -149,7 +148,7 @@ type copier struct {
 func (c *copier) begin(ctx context.Context) error {
 	signed, err := c.src.Read(ctx, "checkpoint", maxNote)
 	if err != nil {
-		return c.unread("getting the checkpoint", err)
+		return unread("getting the checkpoint", err)
 	}
 	c.signed = string(signed)
 	if c.target, err = client.VerifyCheckpoint(c.signed, c.policy); err != nil {
@@ -250,7 +249,7 @@ func (c *copier) holdToProgress(ctx context.Context) error {
 		}
 	}
 	c.progress.signed = c.signed
-	return c.batch.replace(progressPath, c.progress.marshal())
+	return c.batch.Replace(progressPath, c.progress.marshal())
 }
 
 // sourceRoot returns the root of the first entries in the tree that is copied, by
@@ -261,27 +260,16 @@ func (c *copier) sourceRoot(ctx context.Context, size int64) (tlog.Hash, error) 
 	}
 	root, err := tlog.TreeHash(size, torchwood.TileHashReaderWithContext(ctx, c.target.Tree, tiles{c.src}))
 	if err != nil {
-		return root, c.unread(fmt.Sprintf("reading the tiles of size %d", size), err)
+		return root, unread(fmt.Sprintf("reading the tiles of size %d", size), err)
 	}
 	return root, nil
 }
 
 // entries copies the entries that are missing.
 func (c *copier) entries(ctx context.Context) error {
-	torch, err := torchwood.NewClient(tiles{c.src})
-	if err != nil {
-		return err
-	}
 	start := int64(c.progress.entries)
-	for i, entry := range torch.AllEntries(ctx, c.target.Tree, start) {
-		if err := c.entry(ctx, uint64(i), entry); err != nil {
-			return err
-		}
-	}
-	if err := torch.Err(); err != nil {
-		return c.unread("getting entries", err)
-	}
-	if err := ctx.Err(); err != nil {
+	err := c.src.Entries(ctx, c.target.Tree, start, func(i int64, entry []byte) error { return c.entry(ctx, uint64(i), entry) })
+	if err != nil {
 		return err
 	}
 	if n := int64(c.tree.size); n != c.target.N {
@@ -357,14 +345,14 @@ func (c *copier) flush(ctx context.Context) error {
 	if err := c.saveWithheld(); err != nil {
 		return err
 	}
-	if err := c.batch.commit(); err != nil {
+	if err := c.batch.Commit(); err != nil {
 		return err
 	}
 	if err := c.prune(ctx); err != nil {
 		return err
 	}
 	c.progress.entries = c.tree.size / engine.TileWidth * engine.TileWidth
-	return c.batch.replace(progressPath, c.progress.marshal())
+	return c.batch.Replace(progressPath, c.progress.marshal())
 }
 
 // attestations copies attestations, and returns those that the source lacks.
@@ -404,19 +392,5 @@ func (c *copier) attestation(ctx context.Context, envelope leaf.Digest) (bool, e
 	if leaf.SHA256(raw) != envelope {
 		return false, client.Misbehaved("asked for attestation %s, the answer is %s", envelope, leaf.SHA256(raw))
 	}
-	return true, c.batch.putNow(attestationPath(envelope), raw)
-}
-
-// unread says what it means that the source could not be read: that it was not
-// reached, or that what it gave is not what its checkpoint says.
-func (c *copier) unread(doing string, err error) error {
-	var unanswered *client.UnansweredError
-	var path *fs.PathError
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &unanswered):
-		return err
-	case errors.Is(err, fs.ErrNotExist), errors.As(err, &path):
-		return &client.UnansweredError{URL: "the source", Err: fmt.Errorf("%s: %w", doing, err)}
-	}
-	return &client.MisbehaviourError{Message: doing + ": what the source gave is not what its checkpoint says", Err: err}
+	return true, c.batch.PutNow(attestationPath(envelope), raw)
 }

@@ -22,7 +22,7 @@ func (c *copier) putFull(t tlog.Tile, data []byte) error {
 	if t.W == engine.TileWidth {
 		c.full = append(c.full, t)
 	}
-	return c.batch.put(torchwood.TilePath(t), data)
+	return c.batch.Put(torchwood.TilePath(t), data)
 }
 
 // prune deletes the partial tiles and bundles of those that became full with the

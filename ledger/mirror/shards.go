@@ -95,11 +95,11 @@ func (c *copier) indexEntries(ctx context.Context) error {
 				return fmt.Errorf("indexing in %s: %w", ShardPath(n), err)
 			}
 		}
-		if err := c.batch.commit(); err != nil {
+		if err := c.batch.Commit(); err != nil {
 			return err
 		}
 		c.progress.indexed = to
-		if err := c.batch.replace(progressPath, c.progress.marshal()); err != nil {
+		if err := c.batch.Replace(progressPath, c.progress.marshal()); err != nil {
 			return err
 		}
 	}
@@ -143,7 +143,7 @@ func (c *copier) mergeShard(ctx context.Context, shard int, add []posting, from 
 	for _, p := range all {
 		b = p.append(b)
 	}
-	return c.batch.put(ShardPath(shard), b)
+	return c.batch.Put(ShardPath(shard), b)
 }
 
 func parsePosting(line []byte) (p posting, err error) {

@@ -8,6 +8,9 @@ import (
 	"os"
 	"strings"
 
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -73,4 +76,45 @@ func (s *Source) attestation(ctx context.Context, envelope leaf.Digest) ([]byte,
 		return nil, err
 	}
 	return resp.GetAttestation(), nil
+}
+
+// Entries calls each with the leaves of a tree, as text, from an index on. They are
+// verified by the source's tiles, and none is left out. The tree must have been
+// verified.
+func (s *Source) Entries(ctx context.Context, tree tlog.Tree, from int64, each func(index int64, entry []byte) error) error {
+	torch, err := torchwood.NewClient(tiles{s})
+	if err != nil {
+		return err
+	}
+	next := from
+	for i, entry := range torch.AllEntries(ctx, tree, from) {
+		if err := each(i, entry); err != nil {
+			return err
+		}
+		next = i + 1
+	}
+	if err := torch.Err(); err != nil {
+		return unread("getting entries", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if next < tree.N {
+		return client.Misbehaved("the source gave %d of %d entries", next, tree.N)
+	}
+	return nil
+}
+
+// unread says what it means that the source could not be read: that it was not
+// reached, or that what it gave is not what its checkpoint says.
+func unread(doing string, err error) error {
+	var unanswered *client.UnansweredError
+	var path *fs.PathError
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &unanswered):
+		return err
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &path):
+		return &client.UnansweredError{URL: "the source", Err: fmt.Errorf("%s: %w", doing, err)}
+	}
+	return &client.MisbehaviourError{Message: doing + ": what the source gave is not what its checkpoint says", Err: err}
 }

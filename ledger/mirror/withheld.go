@@ -88,7 +88,7 @@ func (c *copier) saveWithheld() error {
 	if len(c.withheld) == 0 && len(c.lackedBefore) == 0 {
 		return nil
 	}
-	return c.batch.put(withheldPath, marshalWithheld(c.withheld))
+	return c.batch.Put(withheldPath, marshalWithheld(c.withheld))
 }
 
 // askAgain asks for the attestations that no source held when their entries were
@@ -103,7 +103,7 @@ func (c *copier) askAgain(ctx context.Context) error {
 			return err
 		}
 		still, early = append(still, missing...), early[n:]
-		if err := c.batch.commit(); err != nil {
+		if err := c.batch.Commit(); err != nil {
 			return err
 		}
 	}
@@ -114,5 +114,5 @@ func (c *copier) askAgain(ctx context.Context) error {
 	if err := c.saveWithheld(); err != nil {
 		return err
 	}
-	return c.batch.commit()
+	return c.batch.Commit()
 }

@@ -37,8 +37,25 @@ type served struct {
 // benchServer serves a ledger with entries enrolments in it.
 func benchServer(b testing.TB, entries int) served {
 	b.Helper()
-	ctx := context.Background()
 	cfg, in, pub := benchParts(b)
+	s := benchServe(b, cfg, in, pub)
+	patience, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range entries {
+		wg.Go(func() { benchEnrol(b, in) })
+	}
+	if _, err := pub.Wait(patience, uint64(entries)); err != nil {
+		b.Fatal(err)
+	}
+	wg.Wait()
+	return s
+}
+
+// benchServe serves a ledger of these parts until the test ends.
+func benchServe(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher) served {
+	b.Helper()
+	ctx := context.Background()
 	s, err := server.New(ctx, *cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -71,12 +88,6 @@ func benchServer(b testing.TB, entries int) served {
 	patience, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if _, err := pub.Wait(patience, 0); err != nil {
-		b.Fatal(err)
-	}
-	for range entries {
-		wg.Go(func() { benchEnrol(b, in) })
-	}
-	if _, err := pub.Wait(patience, uint64(entries)); err != nil {
 		b.Fatal(err)
 	}
 	return served{httpListener.Addr().String(), grpcListener.Addr().String(), cfg.Rekor}

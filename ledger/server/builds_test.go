@@ -25,7 +25,7 @@ func gatewayTo(t *testing.T, builds Builds) http.Handler {
 	publisher := checkpoint.NewPublisher(checkpoint.Config{})
 	m := newMetrics(prometheus.NewRegistry(), publisher, time.Now, func() float64 { return 0 })
 	in := &interceptors{metrics: m, log: slog.New(slog.DiscardHandler)}
-	g, err := newGateway(context.Background(), &service{Service: &query.Service{Latest: latestOf(publisher)}, publisher: publisher}, builds, noRekor{}, in)
+	g, err := newGateway(context.Background(), &service{Service: &query.Service{Latest: query.LatestOf(publisher)}, publisher: publisher}, builds, noRekor{}, in)
 	if err != nil {
 		t.Fatal(err)
 	}

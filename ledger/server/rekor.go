@@ -35,7 +35,7 @@ func CheckRekorHostname(name string) error {
 	}
 	u, err := url.Parse("https://" + host)
 	switch {
-	case err != nil || name == "" || u.Host != host || u.Hostname() != name || strings.ToLower(name) != name:
+	case err != nil || name == "" || u.Host != host || strings.ToLower(name) != name:
 		return fmt.Errorf("%.200q is not the host name of a URL, in lower case and without a port", name)
 	case strings.Contains(name, ":") && net.ParseIP(name) == nil:
 		return fmt.Errorf("%.200q is a host name with a port, or no IPv6 address", name)

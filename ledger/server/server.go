@@ -21,6 +21,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
 	"github.com/cairnlog/cairn/ledger/query"
+	"github.com/cairnlog/cairn/ledger/rebuilderd"
 	"github.com/cairnlog/cairn/ledger/store"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 	"github.com/cairnlog/cairn/proto/openapi"
@@ -38,10 +39,12 @@ type Config struct {
 	Builds    Builds // the queue of builds; nil for none
 	// Rekor is the log as Rekor's clients know it, by the host name of its URL; nil
 	// if it is not to be known to them.
-	Rekor  *checkpoint.Alias
-	VKey   string // the log's verifier key, for people to copy
-	Logger *slog.Logger
-	Now    func() time.Time
+	Rekor *checkpoint.Alias
+	// Rebuilderd answers rebuilderd's clients; nil for nobody.
+	Rebuilderd http.Handler
+	VKey       string // the log's verifier key, for people to copy
+	Logger     *slog.Logger
+	Now        func() time.Time
 }
 
 // Server serves a ledger's interfaces.
@@ -50,6 +53,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	gateway *gateway
+	certs   *certifications
 	home    *template.Template
 	http    *http.Server
 	closing chan struct{}
@@ -62,7 +66,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, closing: make(chan struct{})}
 	svc := &service{
 		Service: &query.Service{
-			Latest: latestOf(cfg.Publisher), Prover: cfg.Prover,
+			Latest: query.LatestOf(cfg.Publisher), Prover: cfg.Prover,
 			Blobs: cfg.Blobs, Index: cfg.Index, Keys: cfg.Intake.Keyring(),
 		},
 		intake:    cfg.Intake,
@@ -75,6 +79,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	reg.MustRegister(s.cfg.Builds)
 	in := &interceptors{metrics: m, log: cfg.Logger}
 	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in)
+	s.certs = &certifications{service: svc, in: in}
 	var err error
 	if s.gateway, err = newGateway(ctx, svc, s.cfg.Builds, newRekor(cfg.Rekor, svc), in); err != nil {
 		return nil, err
@@ -109,6 +114,14 @@ func (s *Server) routes(reg *prometheus.Registry) http.Handler {
 		mux.Handle("GET /checkpoints/{segment}", &archive{checkpoints: s.cfg.Archive, logger: s.cfg.Logger})
 	}
 	mux.Handle("/v1/", s.gateway)
+	mux.Handle("/certifications/", s.certs)
+	if s.cfg.Rebuilderd != nil {
+		mux.Handle("GET "+rebuilderd.Path, s.cfg.Rebuilderd)
+	} else {
+		mux.HandleFunc("GET "+rebuilderd.Path, func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "this ledger does not answer rebuilderd's clients: its operator names no policy to judge by (rebuilderd.policy)", http.StatusNotImplemented)
+		})
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

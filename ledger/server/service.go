@@ -45,6 +45,11 @@ func (s *service) SubmitAttestation(ctx context.Context, req *cairnv1.SubmitAtte
 	if err != nil {
 		return nil, err
 	}
+	return s.submitted(ctx, r, wait)
+}
+
+// submitted returns the answer to a submission, once there is what is waited for.
+func (s *service) submitted(ctx context.Context, r *intake.Result, wait string) (*cairnv1.SubmitAttestationResponse, error) {
 	resp := &cairnv1.SubmitAttestationResponse{Index: int64(r.Index), Leaf: string(r.Leaf), Created: r.Created}
 	if wait == "sequenced" {
 		return resp, nil
@@ -71,17 +76,6 @@ func (s *service) awaitPublication(ctx context.Context, index uint64) (*checkpoi
 		}
 	}
 	return published, nil
-}
-
-// latestOf returns the checkpoint that answers are made from.
-func latestOf(publisher *checkpoint.Publisher) func() (*checkpoint.Published, error) {
-	return func() (*checkpoint.Published, error) {
-		p := publisher.Latest()
-		if p == nil {
-			return nil, &reason.Error{Reason: reason.NothingPublished, Message: "no checkpoint is published yet", RetryAfter: time.Second}
-		}
-		return p, nil
-	}
 }
 
 // WatchCheckpoints implements cairnv1.LedgerServiceServer.

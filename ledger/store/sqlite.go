@@ -17,10 +17,10 @@ import (
 // statements cost a fraction of many small ones.
 const rowsPerInsert = 64
 
-// openSQLite opens a database for one writer and a few readers. sync is
+// OpenSQLite opens a database for one writer and a few readers. sync is
 // SQLite's synchronous pragma: FULL makes a commit durable, NORMAL may lose the
 // latest commits in a power loss but never mixes them up.
-func openSQLite(ctx context.Context, path, sync, schema string) (w, r *sql.DB, err error) {
+func OpenSQLite(ctx context.Context, path, sync, schema string) (w, r *sql.DB, err error) {
 	open := func(mode string, conns int, pragmas ...string) (*sql.DB, error) {
 		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)"), "_txlock": {"immediate"}, "mode": {mode}}
 		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
@@ -45,8 +45,8 @@ func openSQLite(ctx context.Context, path, sync, schema string) (w, r *sql.DB, e
 	return w, r, nil
 }
 
-// inTx runs f in a transaction of w.
-func inTx(ctx context.Context, w *sql.DB, f func(*sql.Tx) error) error {
+// InTx runs f in a transaction of w.
+func InTx(ctx context.Context, w *sql.DB, f func(*sql.Tx) error) error {
 	tx, err := w.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning transaction: %w", err)
@@ -112,7 +112,7 @@ const blobsSchema = `CREATE TABLE IF NOT EXISTS blobs (
 
 // OpenSQLiteBlobs opens the database at path and creates it if it is missing.
 func OpenSQLiteBlobs(ctx context.Context, path string) (*SQLiteBlobs, error) {
-	w, r, err := openSQLite(ctx, path, "FULL", blobsSchema)
+	w, r, err := OpenSQLite(ctx, path, "FULL", blobsSchema)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (s *SQLiteBlobs) Put(ctx context.Context, blobs []Blob) error {
 	for _, b := range blobs {
 		values = append(values, b.Digest.Bytes(), b.Bytes)
 	}
-	err := inTx(ctx, s.w, func(tx *sql.Tx) error { return s.put.insert(ctx, tx, 2, values) })
+	err := InTx(ctx, s.w, func(tx *sql.Tx) error { return s.put.insert(ctx, tx, 2, values) })
 	if err != nil {
 		return fmt.Errorf("storing %d attestations: %w", len(blobs), err)
 	}

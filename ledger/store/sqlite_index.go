@@ -60,12 +60,12 @@ const IndexVersion = 1
 
 // OpenSQLiteIndex opens the database at path and creates it if it is missing.
 func OpenSQLiteIndex(ctx context.Context, path string) (*SQLiteIndex, error) {
-	w, r, err := openSQLite(ctx, path, "NORMAL", "")
+	w, r, err := OpenSQLite(ctx, path, "NORMAL", "")
 	if err != nil {
 		return nil, err
 	}
 	x := &SQLiteIndex{w: w, r: r}
-	err = inTx(ctx, w, createIndex(ctx))
+	err = InTx(ctx, w, createIndex(ctx))
 	if err == nil {
 		err = x.prepare(ctx)
 	}
@@ -133,7 +133,7 @@ func sizeOf(ctx context.Context, q queryer) (uint64, error) {
 
 // Add implements Index.
 func (x *SQLiteIndex) Add(ctx context.Context, entries []Entry) error {
-	err := inTx(ctx, x.w, func(tx *sql.Tx) error {
+	err := InTx(ctx, x.w, func(tx *sql.Tx) error {
 		size, err := sizeOf(ctx, tx)
 		if err != nil {
 			return err

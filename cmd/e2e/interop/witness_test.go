@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func newCairnWitness(t *testing.T, log *ledger, name string) *witness {
 // newOmniwitness starts the witness of transparency-dev for a log.
 func newOmniwitness(t *testing.T, log *ledger) *witness {
 	t.Helper()
-	binary, dir, addr := peer(t, "omniwitness"), t.TempDir(), freeAddr(t)
+	binary, dir, addr := peer(t, "omniwitness"), t.TempDir(), e2etest.FreeAddr(t)
 	const name = "omniwitness.example"
 	skey, _, err := note.GenerateKey(rand.Reader, name)
 	if err != nil {
@@ -82,9 +83,9 @@ func newOmniwitness(t *testing.T, log *ledger) *witness {
 	write(t, filepath.Join(dir, "logs.yaml"), logs)
 	w := &witness{name: "omniwitness", url: "http://" + addr, verifier: signer.Verifier()}
 	w.launch = func(t *testing.T) *e2etest.Process {
-		return startAt(t, addr, binary, "--listen="+addr, "--metrics_listen=",
+		return e2etest.StartAt(t, "tcp", addr, exec.Command(binary, "--listen="+addr, "--metrics_listen=",
 			"--db_file="+filepath.Join(dir, "state.db"), "--private_key_path="+filepath.Join(dir, "key"),
-			"--additional_logs="+filepath.Join(dir, "logs.yaml"))
+			"--additional_logs="+filepath.Join(dir, "logs.yaml")))
 	}
 	w.start(t)
 	return w
@@ -93,7 +94,7 @@ func newOmniwitness(t *testing.T, log *ledger) *witness {
 // newLitewitness starts torchwood's witness for a log.
 func newLitewitness(t *testing.T, log *ledger) *witness {
 	t.Helper()
-	binary, addr := peer(t, "litewitness"), freeAddr(t)
+	binary, addr := peer(t, "litewitness"), e2etest.FreeAddr(t)
 	db := filepath.Join(t.TempDir(), "state.db")
 	initLitewitness(t, db, log)
 	key, socket, fingerprint := serveAgent(t)
@@ -104,7 +105,7 @@ func newLitewitness(t *testing.T, log *ledger) *witness {
 	}
 	w := &witness{name: "litewitness", url: "http://" + addr, verifier: signer.Verifier()}
 	w.launch = func(t *testing.T) *e2etest.Process {
-		return startAt(t, addr, binary, "-name", name, "-key", fingerprint, "-ssh-agent", socket, "-db", db, "-listen", addr)
+		return e2etest.StartAt(t, "tcp", addr, exec.Command(binary, "-name", name, "-key", fingerprint, "-ssh-agent", socket, "-db", db, "-listen", addr))
 	}
 	w.start(t)
 	return w

@@ -28,6 +28,8 @@ const (
 	LedgerBehind      reason.Reason = "LEDGER_BEHIND"
 	BundleInvalid     reason.Reason = "BUNDLE_INVALID"
 	EvidenceLacking   reason.Reason = "EVIDENCE_LACKING"
+	RekorUnanswered   reason.Reason = "REKOR_UNANSWERED"
+	RekorUnproven     reason.Reason = "REKOR_UNPROVEN"
 
 	// Of imports alone.
 	SourceUnreachable  reason.Reason = "SOURCE_UNREACHABLE"
@@ -45,10 +47,10 @@ const (
 
 // LocalReasons are the rows of the reasons that only the command line has.
 func LocalReasons() []reason.Row {
-	return slices.Concat(clientReasons(), importReasons(), builderReasons())
+	return slices.Concat(ownReasons(), othersReasons(), builderReasons())
 }
 
-func clientReasons() []reason.Row {
+func ownReasons() []reason.Row {
 	return []reason.Row{
 		{Reason: UsageWrong, Exit: reason.ExitUsage,
 			Meaning: "The command line is incomplete, malformed or contradicts itself.",
@@ -86,8 +88,16 @@ func clientReasons() []reason.Row {
 	}
 }
 
-func importReasons() []reason.Row {
+// othersReasons are about what other projects serve: sources of imports, and Rekor
+// logs.
+func othersReasons() []reason.Row {
 	return []reason.Row{
+		{Reason: RekorUnanswered, Exit: reason.ExitNotAsked,
+			Meaning: "The Rekor log did not answer, or refused what was asked of it.",
+			Advice:  "Check --rekor and what the log says, then try again: a retry is safe."},
+		{Reason: RekorUnproven, Exit: reason.ExitMisbehave,
+			Meaning: "What the Rekor log answered is not proven by its pinned key, or is not what was asked for.",
+			Advice:  "Check that --rekor-key is the key of that log, and of the entry's shard; if it is, tell the log's operator."},
 		{Reason: SourceUnreachable, Exit: reason.ExitNotAsked,
 			Meaning: "A source that is imported did not answer, or not as it should.",
 			Advice:  "Check its URL, then run the import again: what is logged stays logged, and --state FILE spares getting it again."},

@@ -1,4 +1,5 @@
-// Package durable replaces small files so that they survive a power loss.
+// Package durable writes files so that they survive a power loss: WriteFile
+// replaces a small one, and a Batch writes many at the cost of few fsyncs.
 //
 // Invariant: after WriteFile returns nil, the file has the new content also
 // after a crash; if it returns an error or the process dies, the file has the

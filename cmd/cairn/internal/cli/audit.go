@@ -23,6 +23,8 @@ import (
 type auditFlags struct {
 	state        string
 	noSignatures bool
+	anchors      []string
+	rekorKey     string
 	root         string
 }
 
@@ -43,11 +45,16 @@ of a log on a web server.
 
 With --state, what a clean audit checked is not checked again by the next one.
 
+With --anchor, checkpoints that cairn anchor put into a Rekor log are compared
+with the log, too: that shows a log that was rolled back or rewritten, even if it
+is flawless by itself. Their proofs are verified offline, with the Rekor log's key.
+
 The exit code is that of the gravest finding: 5 for a fork, 10 for corrupt, 11
 for policy, 12 for attestation, 3 for incomplete. docs/audit.md says what each
 finding means and what to do.`,
 		Example: `  cairn audit /var/lib/cairn --policy trusted.policy
   cairn audit mirror/ --policy trusted.policy --state mirror.audit -o json
+  cairn audit mirror/ --policy trusted.policy --anchor anchors/ --rekor-key rekor.pub
   cairn audit mirror/ --policy trusted.policy --trusted-root trusted_root.json
   cairn audit https://ledger.example --policy trusted.policy --no-signatures`,
 		Args: cmdline.Takes(1, 1),
@@ -58,6 +65,8 @@ finding means and what to do.`,
 	fl.StringVar(&f.state, "state", "", "go on from the audit that `FILE` keeps, and keep this one; FILE.identities belongs to it")
 	fl.StringVar(&f.root, "trusted-root", "", "check who issued the certificates of Sigstore bundles by the trusted root in `FILE`")
 	fl.BoolVar(&f.noSignatures, "no-signatures", false, "leave the attestations out, enrolments excepted")
+	fl.StringArrayVar(&f.anchors, "anchor", nil, "compare the log with the anchor in `FILE`, or with all *.anchor of that directory; repeatable")
+	fl.StringVar(&f.rekorKey, "rekor-key", "", "the public key of the Rekor log that the anchors are in, pinned, in the PEM `FILE`")
 	return cmd
 }
 
@@ -66,6 +75,10 @@ func (a *app) audit(ctx context.Context, f *auditFlags, place string) error {
 		return cmdline.Usagef("give --policy FILE, or set CAIRN_POLICY; the least is `log VKEY` and `quorum none`", "no policy says which log to believe")
 	}
 	p, err := cmdline.ReadPolicy(a.policy)
+	if err != nil {
+		return err
+	}
+	anchors, err := readAnchors(f.anchors, f.rekorKey)
 	if err != nil {
 		return err
 	}
@@ -80,7 +93,7 @@ func (a *app) audit(ctx context.Context, f *auditFlags, place string) error {
 	defer func() { _ = c.Close() }() // it was only read
 	shown := a.newAuditProgress()
 	report, err := audit.Run(ctx, c, audit.Options{
-		Policy: p, State: f.state, NoSignatures: f.noSignatures, Certificate: certificate, Progress: shown.tell,
+		Policy: p, State: f.state, NoSignatures: f.noSignatures, Certificate: certificate, Anchors: anchors, Progress: shown.tell,
 	})
 	shown.end()
 	switch {
@@ -138,6 +151,9 @@ func auditText(p term.Printer, r *audit.Report) {
 		n.Entries.Load(), n.Tiles.Load(), n.Checkpoints.Load(), n.Cosignatures.Load(), n.Keys.Load())
 	p.Printf("          %d attestations, %d rows of the query index, %d files, in %.1f s\n",
 		n.Attestations.Load(), n.IndexRows.Load(), n.Files.Load(), r.Seconds)
+	if anchors := n.Anchors.Load(); anchors > 0 {
+		p.Printf("          %d anchored checkpoints\n", anchors)
+	}
 	if skipped := auditSkipped(r); skipped != "" {
 		p.Printf("not       %s\n", skipped)
 	}

@@ -78,7 +78,7 @@ the ledger to what it answers.`,
 	root.AddCommand(
 		a.newKeygen(), a.newEnrol(), a.newEndorse(), a.newRevoke(), a.newAttest(), a.newSubmit(),
 		a.newShow(), a.newList(), a.newLog(), a.newVerify(), a.newTrace(), a.newBundle(), a.newStatus(),
-		a.newAudit(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newImport(), a.newStagex(), a.newExport(), a.NewVersion(),
+		a.newAudit(), a.newAnchor(), a.newBuilds(), a.newEvidence(), a.newPolicy(), a.newGate(), a.newImport(), a.newStagex(), a.newExport(), a.NewVersion(),
 		cmdline.NewExitCodesTopic(), newIdentifiersTopic(),
 	)
 	return root

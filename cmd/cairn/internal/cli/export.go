@@ -22,10 +22,11 @@ func (a *app) newExport() *cobra.Command {
 		Short: "Write what other programs take",
 		Long: `Export writes the policy's decisions in the forms of other programs: for podman,
 skopeo, buildah and CRI-O the configuration that makes them demand a gate's
-signatures, and these signatures.`,
+signatures, and these signatures; and what is attested of packages as plain files.`,
 		Example: `  cairn export oci-policy out --gate-key gate.key.pub --scope docker.io/stagex
-  cairn export signatures out/lookaside docker.io/stagex/core-go@sha256:… --gate-key gate.key`,
-	}, a.newExportOCIPolicy(), a.newExportSignatures())
+  cairn export signatures out/lookaside docker.io/stagex/core-go@sha256:… --gate-key gate.key
+  cairn export certifications /srv/www --policy trusted.policy`,
+	}, a.newExportOCIPolicy(), a.newExportSignatures(), a.newExportCertifications())
 }
 
 // ociPolicyAnswer is the JSON of cairn export oci-policy.

@@ -14,6 +14,7 @@ import (
 	"github.com/cairnlog/cairn/cmd/cairn/internal/importer"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -43,6 +44,7 @@ is 0 if everything is logged, and 1 if something was refused.`,
 func (a *app) imports() []*cobra.Command {
 	return []*cobra.Command{
 		a.newImportStagex(), a.newImportGuixSigs(), a.newImportBuildinfo(), a.newImportRebuilderd(), a.newImportOSSRebuild(),
+		a.newImportRekor(),
 	}
 }
 
@@ -50,6 +52,8 @@ func (a *app) imports() []*cobra.Command {
 type importFlags struct {
 	state, report   string
 	dryRun, verbose bool
+
+	enrolled []*attest.PublicKey // that a dry run takes for enrolled
 }
 
 func (f *importFlags) add(cmd *cobra.Command) {
@@ -65,6 +69,7 @@ func (a *app) runImport(ctx context.Context, src importer.Source, f *importFlags
 	progress := a.Progress()
 	im := importer.Import{
 		Source: src,
+		Keys:   f.enrolled,
 		Sleep:  quietSleep,
 		Progress: func(r *importer.Report) {
 			progress.Showf("%s", r.Line())

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,26 @@ func liesAboutEntries() []lie {
 	}
 }
 
+func liesAboutImports() []lie {
+	const args = "import oss-rebuild @/new.attestation"
+	nameLine := regexp.MustCompile(`subject sha256:\w+`)
+	return []lie{
+		{"an import that is not in the tree", "SubmitAttestation", func(m proto.Message) {
+			m.(*cairnv1.SubmitAttestationResponse).Index = 0
+		}, args, "inclusion proof of entry 0"},
+		{"an import under a checkpoint of another key", "SubmitAttestation", func(m proto.Message) {
+			m.(*cairnv1.SubmitAttestationResponse).Checkpoint = forged("log.example/test", 5)
+		}, args, "does not satisfy the policy"},
+		{"an import of another subject", "SubmitAttestation", func(m proto.Message) {
+			r := m.(*cairnv1.SubmitAttestationResponse)
+			r.Leaf = nameLine.ReplaceAllString(r.GetLeaf(), "subject sha256:"+strings.Repeat("0", 64))
+		}, args, "does not lead to the root"},
+		{"an import by another key", "GetKey", func(m proto.Message) {
+			m.(*cairnv1.GetKeyResponse).Key.PublicKey = "x"
+		}, args, "a key in the answer does not parse"},
+	}
+}
+
 func liesAboutLists() []lie {
 	digestA := "sha256:" + strings.Repeat("a", 64)
 	return []lie{
@@ -100,7 +121,7 @@ func liesAboutLists() []lie {
 // TestLies holds every command to noticing an answer that is not true: exit 5,
 // and nothing of the answer on stdout.
 func TestLies(t *testing.T) {
-	for _, tt := range append(liesAboutEntries(), liesAboutLists()...) {
+	for _, tt := range slices.Concat(liesAboutEntries(), liesAboutImports(), liesAboutLists()) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := populated(t)
 			w.write("new.attestation", w.build("@/hello.deb"))

@@ -24,6 +24,7 @@ type claimView struct {
 	Operator      string          `json:"operator,omitempty"` // as the attestation claims it
 	// Certificate is what the certificate of the key says; nobody verified it here.
 	Certificate *certificateView `json:"certificate,omitempty"`
+	Rekor       *rekorView       `json:"rekor,omitempty"` // of an entry of a Rekor log that was imported
 }
 
 type certificateView struct {
@@ -83,7 +84,7 @@ func viewClaim(att *attest.Attestation) *claimView {
 	v := &claimView{
 		PredicateType: c.PredicateType, Result: stated(c.Result), Obtained: c.Obtained,
 		Subjects: viewResources(c.Subjects), Outputs: viewResources(c.Outputs), Materials: viewResources(c.Materials),
-		BuilderID: c.BuilderID, Operator: c.Operator,
+		BuilderID: c.BuilderID, Operator: c.Operator, Rekor: viewRekor(att.Statement),
 	}
 	if id := att.Identity; id != nil {
 		v.Certificate = &certificateView{append([]string{}, id.Names...), id.Issuer}
@@ -178,6 +179,9 @@ func (v *showAnswer) entryText(p term.Printer) {
 		}
 		if c.PredicateType != "" {
 			field(p, "predicate", "%s", c.PredicateType)
+		}
+		if c.Rekor != nil {
+			c.Rekor.text(p)
 		}
 	} else {
 		digestText(p, "subject", e.Subjects)

@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -180,7 +181,7 @@ func (r *run) submit(ctx context.Context, raw []byte) (Entry, error) {
 		before := r.logged.Load()
 		e, err := r.Ledger.Log(ctx, raw)
 		refusal, ok := reason.Of(err)
-		if !ok || refusal.RetryAfter <= 0 || round >= maxRounds {
+		if !ok || refusal.RetryAfter <= 0 || round >= maxRounds || misbehaved(err) {
 			return e, err
 		}
 		if serr := r.Sleep(ctx, refusal.RetryAfter); serr != nil {
@@ -192,11 +193,18 @@ func (r *run) submit(ctx context.Context, raw []byte) (Entry, error) {
 	}
 }
 
+// misbehaved reports whether an error says that the ledger's answer is untrue; its
+// cause may be a refusal of what the ledger answered.
+func misbehaved(err error) bool {
+	var m *client.MisbehaviourError
+	return errors.As(err, &m)
+}
+
 // ends reports whether an error concerns more than the item that met it. What a
 // ledger did not expect may be the item's fault.
 func ends(err error) bool {
 	refusal, ok := reason.Of(err)
-	if !ok {
+	if !ok || misbehaved(err) {
 		return true
 	}
 	if refusal.Reason == reason.InternalError {

@@ -26,6 +26,8 @@ const (
 	maxRebuilderdPages = 100_000  // so that one that repeats itself ends
 	// MaxArtifact is the most bytes of an artifact that is fetched for its digest.
 	MaxArtifact = 8 << 30
+	// artifactTimeouts is how many times as long as an answer an artifact may take.
+	artifactTimeouts = 60
 )
 
 // Rebuilderd is the results of a rebuilderd, by its REST interface in version 1.
@@ -339,7 +341,10 @@ func (r *Rebuilderd) claim(ctx context.Context, p *rebuilderdPackage, status str
 // digest returns the SHA-256 of what a URL serves.
 func (r *Rebuilderd) digest(ctx context.Context, u string) (string, error) {
 	var sum string
-	err := r.Web.Stream(ctx, u, func(body io.Reader) error {
+	web, client := *r.Web, *r.Web.Client
+	client.Timeout *= artifactTimeouts
+	web.Client = &client
+	err := web.Stream(ctx, u, func(body io.Reader) error {
 		h := sha256.New()
 		n, err := io.Copy(h, io.LimitReader(body, MaxArtifact+1))
 		if err == nil && n > MaxArtifact {

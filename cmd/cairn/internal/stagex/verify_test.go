@@ -237,6 +237,35 @@ func TestAsOfATime(t *testing.T) {
 	}
 }
 
+func TestASignatureThatExpires(t *testing.T) {
+	tree := stagextest.NewTree(t, 1)
+	alice := stagextest.New(t, 1, 0)
+	tree.Maintainers(map[string][]*stagextest.Signer{"alice": {alice}})
+	alice.Expiry = time.Hour
+	tree.Add(0, sign(t, alice, 0, monday))
+	for at, want := range map[time.Time]string{
+		{}:                                  "no alice",
+		monday.Add(time.Hour - time.Second): "no alice",
+		monday.Add(time.Hour):               "no, expired",
+	} {
+		r := count(t, tree.Dir, func(tally *stagex.Tally) { tally.At = at })
+		if got := row(r.Images[0]); got != want {
+			t.Errorf("at %s: %s, want %s", at, got, want)
+		}
+	}
+}
+
+// TestAnotherDocumentIsNoVote signs a list of files that has an image's digest.
+func TestAnotherDocumentIsNoVote(t *testing.T) {
+	tree := stagextest.NewTree(t, 1)
+	alice := stagextest.New(t, 1, 0)
+	tree.Maintainers(map[string][]*stagextest.Signer{"alice": {alice}})
+	tree.Add(0, alice.Sign(t, []byte(stagextest.Digest(0).Hex()+"  image.tar\n"), monday))
+	if got := row(count(t, tree.Dir, nil).Images[0]); got != "no, invalid" {
+		t.Error(got)
+	}
+}
+
 var badMaintainers = []struct{ text, want string }{
 	{"", "no keys"},
 	{"[keys", "parsing MAINTAINERS"},

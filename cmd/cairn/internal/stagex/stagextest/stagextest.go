@@ -27,6 +27,9 @@ var Made = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Signer is an OpenPGP key that signs images.
 type Signer struct {
+	// Expiry is how long signatures are good; for ever if it is zero.
+	Expiry time.Duration
+
 	entity *openpgp.Entity
 	random io.Reader
 }
@@ -55,7 +58,10 @@ func chaCha(seed uint64) io.Reader {
 }
 
 func (s *Signer) config(at time.Time) *packet.Config {
-	return &packet.Config{Rand: s.random, Time: func() time.Time { return at }, DefaultHash: crypto.SHA512}
+	return &packet.Config{
+		Rand: s.random, Time: func() time.Time { return at }, DefaultHash: crypto.SHA512,
+		SigLifetimeSecs: uint32(s.Expiry / time.Second),
+	}
 }
 
 // Fingerprint returns the primary key's.

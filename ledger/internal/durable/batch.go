@@ -1,4 +1,4 @@
-package mirror
+package durable
 
 import (
 	"errors"
@@ -13,12 +13,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// batch writes files that become durable together: a power loss leaves each as
-// it was, or whole, and after commit all are whole. They are written in a
-// directory of their own, and then moved into their place: what a crash left is
-// there alone. put may be called concurrently.
-type batch struct {
+// atOnce is how many files are synced at a time.
+const atOnce = 16
+
+// Batch writes files below a directory that become durable together: a power
+// loss leaves each as it was, or whole, and after Commit all are whole. They are
+// written in a directory of their own, and then moved into their place: what a
+// crash left is there alone. Put and PutNow may be called concurrently. Paths are
+// relative to the directory, with slashes.
+type Batch struct {
 	dir    string
+	making string // path of the directory for files in the making
 	mu     sync.Mutex
 	staged int      // files so far
 	files  []staged // that are not in their place yet
@@ -29,13 +34,14 @@ type batch struct {
 // staged is a file and where it belongs.
 type staged struct{ from, to string }
 
-// stagingDir is where files are written. It is emptied when a copy begins.
-const stagingDir = indexDir + "/new"
+// NewBatch returns a Batch of files below dir. Files are made in the directory
+// at the path making, which must be there: see ClearMaking.
+func NewBatch(dir, making string) *Batch {
+	return &Batch{dir: dir, making: making, dirs: make(map[string]bool)}
+}
 
-func newBatch(dir string) *batch { return &batch{dir: dir, dirs: make(map[string]bool)} }
-
-// put writes a file that commit moves into its place.
-func (b *batch) put(path string, data []byte) error {
+// Put writes a file that Commit moves into its place.
+func (b *Batch) Put(path string, data []byte) error {
 	f, err := b.stage(path, data)
 	if err != nil {
 		return err
@@ -46,9 +52,9 @@ func (b *batch) put(path string, data []byte) error {
 	return nil
 }
 
-// putNow writes a file into its place at once. Until commit a power loss may
+// PutNow writes a file into its place at once. Until Commit a power loss may
 // leave it torn: it is for files that are looked at again if there was none.
-func (b *batch) putNow(path string, data []byte) error {
+func (b *Batch) PutNow(path string, data []byte) error {
 	f, err := b.stage(path, data)
 	if err != nil {
 		return err
@@ -60,7 +66,7 @@ func (b *batch) putNow(path string, data []byte) error {
 }
 
 // stage writes a file that belongs at a path, and makes the path's directories.
-func (b *batch) stage(path string, data []byte) (staged, error) {
+func (b *Batch) stage(path string, data []byte) (staged, error) {
 	if err := b.makeDirs(path); err != nil {
 		return staged{}, err
 	}
@@ -69,7 +75,7 @@ func (b *batch) stage(path string, data []byte) (staged, error) {
 	n := b.staged
 	b.mu.Unlock()
 	f := staged{
-		from: filepath.Join(b.dir, filepath.FromSlash(stagingDir), strconv.Itoa(n)),
+		from: filepath.Join(b.dir, filepath.FromSlash(b.making), strconv.Itoa(n)),
 		to:   filepath.Join(b.dir, filepath.FromSlash(path)),
 	}
 	return f, os.WriteFile(f.from, data, 0o644)
@@ -77,7 +83,7 @@ func (b *batch) stage(path string, data []byte) (staged, error) {
 
 // makeDirs makes the directories that lead to a path, and remembers those that
 // change.
-func (b *batch) makeDirs(path string) error {
+func (b *Batch) makeDirs(path string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	dir := b.dir
@@ -97,8 +103,8 @@ func (b *batch) makeDirs(path string) error {
 	return nil
 }
 
-// commit makes all durable. What was put is in its place only then.
-func (b *batch) commit() error {
+// Commit makes all durable. What was Put is in its place only then.
+func (b *Batch) Commit() error {
 	err := b.sync(func(sync func(path string)) {
 		for _, f := range b.files {
 			sync(f.from)
@@ -120,7 +126,7 @@ func (b *batch) commit() error {
 		}, len(b.dirs))
 	}
 	if err != nil {
-		return fmt.Errorf("writing the copy: %w", err)
+		return fmt.Errorf("writing below %s: %w", b.dir, err)
 	}
 	b.files, b.placed, b.dirs = nil, nil, make(map[string]bool)
 	return nil
@@ -131,7 +137,7 @@ func (b *batch) commit() error {
 const manyFiles = 64
 
 // sync makes n files durable, which each gives to its argument.
-func (b *batch) sync(each func(sync func(path string)), n int) error {
+func (b *Batch) sync(each func(sync func(path string)), n int) error {
 	if n > manyFiles {
 		if err := syncFileSystem(b.dir); !errors.Is(err, errors.ErrUnsupported) {
 			return err
@@ -153,23 +159,23 @@ func syncFile(path string) (err error) {
 	return f.Sync()
 }
 
-// replace atomically and durably replaces a file, after what the batch holds.
-func (b *batch) replace(path string, data []byte) error {
-	if err := b.commit(); err != nil {
+// Replace atomically and durably replaces a file, after what the batch holds.
+func (b *Batch) Replace(path string, data []byte) error {
+	if err := b.Commit(); err != nil {
 		return err
 	}
-	if err := b.put(path, data); err != nil {
-		return fmt.Errorf("writing the copy: %w", err)
+	if err := b.Put(path, data); err != nil {
+		return fmt.Errorf("writing below %s: %w", b.dir, err)
 	}
-	return b.commit()
+	return b.Commit()
 }
 
-// clearStaging makes the directory for files in the making, without those that
+// ClearMaking makes the directory for files in the making, without those that
 // an earlier run left.
-func clearStaging(dir string) error {
-	path := filepath.Join(dir, filepath.FromSlash(stagingDir))
+func ClearMaking(dir, making string) error {
+	path := filepath.Join(dir, filepath.FromSlash(making))
 	if err := os.RemoveAll(path); err != nil {
 		return err
 	}
-	return os.Mkdir(path, 0o755)
+	return os.MkdirAll(path, 0o755)
 }

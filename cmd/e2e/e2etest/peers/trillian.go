@@ -1,0 +1,111 @@
+// Package peers starts servers of other projects for the tests that `make interop`
+// runs: databases, Trillian, Rekor. They are the versions that the modules below
+// cmd/e2e/peers pin, each test has its own, and they listen on loopback and on
+// sockets, but for the metrics of rekor-server.
+//
+// Whatever is missing or does not start fails the test. No server outlives it.
+package peers
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
+)
+
+// MariaDB is a running server without a network, whose root needs no password.
+type MariaDB struct{ socket string }
+
+// StartMariaDB starts Debian's MariaDB on a new directory.
+func StartMariaDB(t testing.TB) *MariaDB {
+	t.Helper()
+	// A socket's path is short, and those of t.TempDir need not be.
+	dir, err := os.MkdirTemp("", "cairn-db-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	who, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	run(t, exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+data, "--user="+who.Username,
+		"--auth-root-authentication-method=normal", "--skip-test-db"))
+	db := &MariaDB{socket: filepath.Join(dir, "sock")}
+	e2etest.StartAt(t, "unix", db.socket, exec.Command("mariadbd", "--no-defaults", "--datadir="+data,
+		"--user="+who.Username, "--socket="+db.socket, "--skip-networking", "--pid-file="+filepath.Join(dir, "pid")))
+	return db
+}
+
+// Create makes a database, runs a script in it, and returns its name for Go's
+// driver.
+func (db *MariaDB) Create(t testing.TB, name, script string) (dsn string) {
+	t.Helper()
+	db.do(t, "CREATE DATABASE "+name+"; USE "+name+";\n"+script)
+	return "root@unix(" + db.socket + ")/" + name
+}
+
+func (db *MariaDB) do(t testing.TB, script string) {
+	t.Helper()
+	cmd := exec.Command("mariadb", "--no-defaults", "--socket="+db.socket, "--user=root")
+	cmd.Stdin = strings.NewReader(script)
+	run(t, cmd)
+}
+
+// run runs a command to its end, which must be good, and returns what it wrote.
+func run(t testing.TB, cmd *exec.Cmd) string {
+	t.Helper()
+	code, stdout, stderr := e2etest.Run(t, cmd)
+	if code != 0 {
+		t.Fatalf("%s: exit code %d\n%s%s", cmd, code, stdout, stderr)
+	}
+	return stdout
+}
+
+// Trillian is a running log server and signer on a database.
+type Trillian struct{ Addr string } // of the server's gRPC
+
+// StartTrillian starts a log server and a signer. storage is their flags that name
+// a database with Trillian's schema.
+func StartTrillian(t testing.TB, storage ...string) *Trillian {
+	t.Helper()
+	tr := &Trillian{Addr: e2etest.FreeAddr(t)}
+	common := append([]string{"--quota_system=noop"}, storage...)
+	e2etest.StartAt(t, "tcp", tr.Addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_server"),
+		append(common, "--rpc_endpoint="+tr.Addr, "--http_endpoint="+e2etest.FreeAddr(t))...))
+	signer := e2etest.FreeAddr(t)
+	e2etest.StartAt(t, "tcp", signer, exec.Command(e2etest.Tool(t, "bin/trillian_log_signer"),
+		append(common, "--force_master", "--sequencer_interval=50ms", "--rpc_endpoint="+signer, "--http_endpoint="+e2etest.FreeAddr(t))...))
+	return tr
+}
+
+// StartTrillianOnMariaDB starts Trillian on a new database.
+func StartTrillianOnMariaDB(t testing.TB, db *MariaDB) *Trillian {
+	t.Helper()
+	schema, err := os.ReadFile(e2etest.Tool(t, "trillian-mysql.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartTrillian(t, "--storage_system=mysql", "--mysql_uri="+db.Create(t, "trillian", string(schema)))
+}
+
+// CreateTree makes a log and returns its id.
+func (tr *Trillian) CreateTree(t testing.TB) string {
+	t.Helper()
+	return strings.TrimSpace(run(t, exec.Command(e2etest.Tool(t, "bin/createtree"), "--admin_server="+tr.Addr)))
+}
+
+func hostPort(t testing.TB, addr string) (host, port string) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, port
+}
