@@ -223,7 +223,7 @@ func (a *Admission) publicOf(fp leaf.Fingerprint) *attest.PublicKey {
 		return p.public
 	}
 	if r := a.keys[fp]; r != nil {
-		return r.newest()
+		return r.public
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ var _ attest.Keyring = (*History)(nil)
 
 // record is what is known of one key.
 type record struct {
+	public *attest.PublicKey // the last of versions
 	state
 	fp       leaf.Fingerprint
 	versions []version // ascending, at least one
@@ -167,7 +168,7 @@ func (h *History) Apply(e *Event) (*Change, error) {
 	if e.By != e.Key {
 		by = h.state(e.By)
 	}
-	public, err := merge(r.newest(), e.Public)
+	public, err := merge(r.public, e.Public)
 	if err != nil {
 		return nil, fmt.Errorf("entry %d: merging key %s: %w", e.Index, e.Key, err)
 	}
@@ -205,17 +206,9 @@ func merge(known, brought *attest.PublicKey) (*attest.PublicKey, error) {
 	return merged, err
 }
 
-// newest returns all that is known of a key, or nil.
-func (r *record) newest() *attest.PublicKey {
-	if n := len(r.versions); n > 0 {
-		return r.versions[n-1].public
-	}
-	return nil
-}
-
 // learn notes what is known of a key from an index on.
 func (h *History) learn(r *record, public *attest.PublicKey, index uint64) {
-	if public == r.newest() {
+	if public == r.public {
 		return
 	}
 	if len(r.versions) == 0 && !r.fp.OpenPGP() {
@@ -223,6 +216,7 @@ func (h *History) learn(r *record, public *attest.PublicKey, index uint64) {
 		from := max(0, len(h.latest)+1-maxCandidates)
 		h.latest = append(slices.Clone(h.latest[from:]), public)
 	}
+	r.public = public
 	r.versions = append(r.versions, version{index, public})
 	for _, id := range public.KeyIDs() {
 		if list := h.hinted[id]; !slices.Contains(list, r) && len(list) < maxHinted {
@@ -272,7 +266,7 @@ func (r *record) update() {
 		r.row.Operator, r.row.URL, r.row.Enrolled, r.row.Endorser = o.Operator, o.URL, o.Index, o.Endorser
 	}
 	r.row.Fingerprint, r.row.Revoked, r.row.Withdrawn = r.fp, nil, false
-	r.row.PEM = r.newest().PEM
+	r.row.PEM = r.public.PEM
 	switch n := len(r.spans); {
 	case r.revoked:
 		ended := r.ended
@@ -343,11 +337,10 @@ func (h *History) Count() int {
 func (h *History) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	r := h.keys[fp]
-	if r == nil {
-		return nil, false
+	if r := h.keys[fp]; r != nil {
+		return r.public, true
 	}
-	return r.newest(), true
+	return nil, false
 }
 
 // Hinted implements attest.Keyring.
@@ -356,7 +349,7 @@ func (h *History) Hinted(keyID string) []*attest.PublicKey {
 	defer h.mu.RUnlock()
 	var list []*attest.PublicKey
 	for _, r := range h.hinted[keyID] {
-		list = append(list, r.newest())
+		list = append(list, r.public)
 	}
 	return list
 }
