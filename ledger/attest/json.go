@@ -117,8 +117,8 @@ func readName(quoted []byte) (member, error) {
 	return member{name, interpreted[fold(string(name))]}, err
 }
 
-// fold returns what is the same for names that differ only in case. The long s is
-// one, which has no lower case and is the upper case's other one.
+// fold returns what is the same for names that differ only in case. Parsers that
+// ignore case take the long s for an s, as both have one upper case.
 func fold(name string) string { return strings.ReplaceAll(strings.ToLower(name), "\u017f", "s") }
 
 // stringEnd returns the index behind the string that begins at i.
