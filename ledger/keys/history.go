@@ -28,6 +28,8 @@ type History struct {
 	keys   map[leaf.Fingerprint]*record
 	hinted map[string][]*record // by key id, the first maxHinted of each
 	latest []*attest.PublicKey  // the last maxCandidates, oldest first
+	// presentOnly says that LookupAt is not asked for what keys were.
+	presentOnly bool
 }
 
 var _ attest.Keyring = (*History)(nil)
@@ -168,13 +170,17 @@ func (h *History) Apply(e *Event) (*Change, error) {
 	if e.By != e.Key {
 		by = h.state(e.By)
 	}
-	public, err := merge(r.public, e.Public)
+	public, err := e.merge(r.public)
 	if err != nil {
-		return nil, fmt.Errorf("entry %d: merging key %s: %w", e.Index, e.Key, err)
+		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	could := r.usable()
+	could, again := r.usable(), e.Kind == leaf.KindEnrol && e.Key.OpenPGP() && r.enrolled && public == r.public
 	if err := r.take(e, by); err != nil {
 		return nil, err
+	}
+	if again {
+		// Anybody may submit a copy of the key: that it has is no news of it.
+		return &Change{Key: r.row}, nil
 	}
 	if h.keys[e.Key] == nil {
 		h.add(r)
@@ -190,20 +196,26 @@ func (h *History) state(fp leaf.Fingerprint) *state {
 	return nil
 }
 
-// merge returns what is known of a key together with what an entry brings of it;
+// merge returns what is known of a key together with what the entry brings of it;
 // either may be nil. It is known itself if that knew as much.
-func merge(known, brought *attest.PublicKey) (*attest.PublicKey, error) {
+//
+// A key that is too large to learn anything more may still revoke itself: the
+// revocation needs no place in the key, since the entry says it.
+func (e *Event) merge(known *attest.PublicKey) (*attest.PublicKey, error) {
 	if known == nil {
-		return brought, nil
+		return e.Public, nil
 	}
-	if brought == nil {
+	if e.Public == nil {
 		return known, nil
 	}
-	merged, err := known.Merge(brought)
-	if err == nil && merged.PEM == known.PEM {
+	merged, err := known.Merge(e.Public)
+	switch {
+	case err != nil && e.Kind == leaf.KindRevoke && e.By == e.Key, err == nil && merged.PEM == known.PEM:
 		return known, nil
+	case err != nil:
+		return nil, reason.Errorf(reason.EnrolmentInvalid, "adding to key %s: %w", e.Key, err)
 	}
-	return merged, err
+	return merged, nil
 }
 
 // learn notes what is known of a key from an index on.
@@ -217,6 +229,9 @@ func (h *History) learn(r *record, public *attest.PublicKey, index uint64) {
 		h.latest = append(slices.Clone(h.latest[from:]), public)
 	}
 	r.public = public
+	if h.presentOnly {
+		r.versions = nil
+	}
 	r.versions = append(r.versions, version{index, public})
 	for _, id := range public.KeyIDs() {
 		if list := h.hinted[id]; !slices.Contains(list, r) && len(list) < maxHinted {
@@ -330,6 +345,19 @@ func (h *History) Count() int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return len(h.keys)
+}
+
+// Of returns a Keyring of those keys alone that signed the entry with this leaf. An
+// entry must be opened again with these: others may have come between, and a
+// signature that names no key is by who is found first.
+func (h *History) Of(l *leaf.Leaf) attest.Keyring {
+	var list []*attest.PublicKey
+	for _, fp := range l.Keys {
+		if k, ok := h.Lookup(fp); ok {
+			list = append(list, k)
+		}
+	}
+	return attest.NewKeyring(list...)
 }
 
 // Lookup implements attest.Keyring. Keys that may not sign any more are found
