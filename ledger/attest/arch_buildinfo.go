@@ -94,8 +94,8 @@ func archValues(payload []byte) (map[string][]string, error) {
 		}
 		values[key] = append(values[key], value)
 	}
-	if len(values["format"]) != 1 || values["format"][0] != "1" && values["format"][0] != "2" {
-		return nil, badDocument(FormatArchBuildinfo, "its format is %.40q, want 1 or 2", values["format"])
+	if f := values["format"]; len(f) != 1 || f[0] != "1" && f[0] != "2" {
+		return nil, badDocument(FormatArchBuildinfo, "its format is %.40q, want 1 or 2", f[:min(len(f), 2)])
 	}
 	once := archOnce
 	if values["format"][0] == "2" {

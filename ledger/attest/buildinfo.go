@@ -121,7 +121,7 @@ func debFields(payload []byte) (map[string]string, error) {
 	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
 		lines = lines[:len(lines)-1]
 	}
-	fields := make(map[string]string)
+	folded := make(map[string][]string)
 	last := ""
 	for i, line := range lines {
 		if strings.TrimSpace(line) == "" {
@@ -131,7 +131,7 @@ func debFields(payload []byte) (map[string]string, error) {
 			if last == "" {
 				return nil, badDocument(FormatBuildinfo, "line %d continues no field", i+1)
 			}
-			fields[last] = strings.TrimPrefix(fields[last]+"\n"+strings.TrimSpace(line), "\n")
+			folded[last] = append(folded[last], strings.TrimSpace(line))
 			continue
 		}
 		m := debField.FindStringSubmatch(line)
@@ -139,10 +139,15 @@ func debFields(payload []byte) (map[string]string, error) {
 			return nil, badDocument(FormatBuildinfo, "line %d is no field: %.100q", i+1, line)
 		}
 		last = strings.ToLower(m[1])
-		if _, ok := fields[last]; ok {
+		if _, ok := folded[last]; ok {
 			return nil, badDocument(FormatBuildinfo, "line %d has %.40s a second time", i+1, m[1])
 		}
-		fields[last] = strings.TrimSpace(m[2])
+		folded[last] = []string{strings.TrimSpace(m[2])}
+	}
+	fields := make(map[string]string)
+	for name, lines := range folded {
+		// A list begins on the line behind its name.
+		fields[name] = strings.TrimPrefix(strings.Join(lines, "\n"), "\n")
 	}
 	return fields, nil
 }

@@ -114,8 +114,12 @@ func readName(quoted []byte) (member, error) {
 		return member{name, interpreted[string(name)]}, nil
 	}
 	name, err := jsontext.AppendUnquote(nil, quoted)
-	return member{name, interpreted[strings.ToLower(string(name))]}, err
+	return member{name, interpreted[fold(string(name))]}, err
 }
+
+// fold returns what is the same for names that differ only in case. Parsers that
+// ignore case take the long s for an s, as both have one upper case.
+func fold(name string) string { return strings.ReplaceAll(strings.ToLower(name), "\u017f", "s") }
 
 // stringEnd returns the index behind the string that begins at i.
 func stringEnd(b []byte, i int) int {

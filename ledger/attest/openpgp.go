@@ -122,13 +122,7 @@ func openOpenPGP(raw []byte, ring Keyring) (*Attestation, error) {
 // or a document followed by armored detached signatures, with keys from ring. It
 // returns the document, whatever it is, and who signed it, once for each signature.
 func OpenSigned(raw []byte, ring Keyring) (text []byte, signatures []SignatureInfo, err error) {
-	if len(raw) > MaxEnvelope {
-		return nil, nil, reason.Errorf(reason.EnvelopeTooLarge, "signed document of %d bytes is over the limit of %d", len(raw), MaxEnvelope)
-	}
-	if !isOpenPGP(bytes.TrimLeft(raw, blanks)) {
-		return nil, nil, reason.Errorf(reason.SignatureMissing, "no OpenPGP signature found")
-	}
-	s, err := readSigned(raw)
+	s, err := readOpenPGP(raw)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,4 +130,27 @@ func OpenSigned(raw []byte, ring Keyring) (text []byte, signatures []SignatureIn
 		return nil, nil, err
 	}
 	return s.text(), signatures, nil
+}
+
+// PeekSigned is OpenSigned without keys, so that nothing is verified: issuers are
+// the key ids of who is to have signed, in 16 lower-case hex digits.
+func PeekSigned(raw []byte) (text []byte, issuers []string, err error) {
+	s, err := readOpenPGP(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, sig := range s.sigs {
+		issuers = append(issuers, sig.keyID)
+	}
+	return s.text(), issuers, nil
+}
+
+func readOpenPGP(raw []byte) (*signed, error) {
+	if len(raw) > MaxEnvelope {
+		return nil, reason.Errorf(reason.EnvelopeTooLarge, "signed document of %d bytes is over the limit of %d", len(raw), MaxEnvelope)
+	}
+	if !isOpenPGP(bytes.TrimLeft(raw, blanks)) {
+		return nil, reason.Errorf(reason.SignatureMissing, "no OpenPGP signature found")
+	}
+	return readSigned(raw)
 }

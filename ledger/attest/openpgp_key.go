@@ -13,6 +13,7 @@ import (
 
 	pgpecdsa "github.com/ProtonMail/go-crypto/openpgp/ecdsa"
 	pgped25519 "github.com/ProtonMail/go-crypto/openpgp/ed25519"
+	"github.com/ProtonMail/go-crypto/openpgp/ed448"
 	"github.com/ProtonMail/go-crypto/openpgp/eddsa"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
@@ -429,12 +430,20 @@ func (k *pgpKey) spkis() []leaf.Fingerprint {
 		if p.key == nil {
 			continue
 		}
-		if der, err := x509.MarshalPKIXPublicKey(goKey(p.key)); err == nil {
+		der, err := x509.MarshalPKIXPublicKey(goKey(p.key))
+		if k, ok := p.key.PublicKey.(*ed448.PublicKey); ok {
+			der, err = append(bytes.Clone(spkiEd448), k.Point...), nil
+		}
+		if err == nil {
 			fps = append(fps, leaf.Fingerprint(leaf.SHA256(der)))
 		}
 	}
 	return sortUnique(fps)
 }
+
+// spkiEd448 is what an Ed448 key begins with as PKIX (RFC 8410), which the standard
+// library does not know.
+var spkiEd448 = fromHex("3043300506032b6571033a00")
 
 // goKey returns the key as the standard library has it; nil if it has not.
 func goKey(key *packet.PublicKey) any {

@@ -30,8 +30,13 @@ func hasTwins(b []byte) (bool, error) {
 		case '}', ']':
 			objects = objects[:len(objects)-1]
 		case '"':
-			folded := strings.ToLower(t.String())
-			if !isName || interpreted[folded] == 0 {
+			folded := ""
+			for name := range interpreted {
+				if isName && strings.EqualFold(name, t.String()) {
+					folded = name
+				}
+			}
+			if folded == "" {
 				continue
 			}
 			if objects[len(objects)-1][folded] {
@@ -47,6 +52,7 @@ func FuzzRefuseTwins(f *testing.F) {
 	for _, seed := range []string{
 		`{"result":1,"Result":2}`, `{"a":{"name":1},"name":2}`, `[{"NAME":"name"},{"name":",\"name\":"}]`,
 		`{"\u006eame":1,"NAME":2}`, `{"name":[1,2,{"uri":3}],"URI":4,"uri":5}`, `{"\u212aey":1,"key":2}`,
+		`{"re\u017fult":1,"result":2}`, `{"ſUBJECT":1,"subject":2}`,
 		`{"name":"\\","Name":1}`, `{"x":"}","name":1,"y":["]"],"nAme":1}`, `{`, `"`, `]}`, `{"name`, `{"\`,
 	} {
 		f.Add([]byte(seed))

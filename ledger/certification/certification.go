@@ -126,7 +126,8 @@ const ProofSuffix = ".tlog-proof"
 
 // jsonFormats are the formats that are JSON.
 var jsonFormats = map[string]bool{
-	attest.FormatDSSE: true, attest.FormatLink: true, attest.FormatSigstore: true, leaf.FormatHashedRekord: true,
+	attest.FormatDSSE: true, attest.FormatLink: true, attest.FormatSigstore: true, leaf.FormatSigstoreCertificate: true,
+	leaf.FormatHashedRekord: true,
 }
 
 // Name returns the file's name.

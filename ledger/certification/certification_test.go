@@ -92,10 +92,11 @@ func FuzzDir(f *testing.F) {
 func TestFileNames(t *testing.T) {
 	sum := strings.Repeat("0123456789abcdef", 4)
 	for name, want := range map[string]File{
-		sum + ".dsse.json":      {leaf.Digest("sha256:" + sum), "dsse"},
-		sum + ".buildinfo":      {leaf.Digest("sha256:" + sum), "buildinfo"},
-		sum + ".sigstore.json":  {leaf.Digest("sha256:" + sum), "sigstore"},
-		sum + ".simple-signing": {leaf.Digest("sha256:" + sum), "simple-signing"},
+		sum + ".dsse.json":                 {leaf.Digest("sha256:" + sum), "dsse"},
+		sum + ".sigstore-certificate.json": {leaf.Digest("sha256:" + sum), "sigstore-certificate"},
+		sum + ".buildinfo":                 {leaf.Digest("sha256:" + sum), "buildinfo"},
+		sum + ".sigstore.json":             {leaf.Digest("sha256:" + sum), "sigstore"},
+		sum + ".simple-signing":            {leaf.Digest("sha256:" + sum), "simple-signing"},
 	} {
 		for _, proof := range []bool{false, true} {
 			full := name

@@ -35,11 +35,55 @@ func (k *signingKey) fingerprint() leaf.Fingerprint { return leaf.Fingerprint(k.
 // operator returns whom the key's enrolment, or endorsement, names.
 func (k *signingKey) operator() string { return k.brought.Claim.Operator }
 
+// carried is a key that came with an entry, and that the ledger knows of all the
+// same.
+type carried struct {
+	told  *cairnv1.Key
+	index int64 // of the entry
+}
+
+// carry notes the keys of a certificate. What else brings its keys counts for
+// nothing, whatever became of them.
+func (r *reader) carry(a *attest.Attestation, index int64, keys []*cairnv1.Key) {
+	if !a.Certified() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range keys {
+		r.carried = append(r.carried, carried{k, index})
+	}
+}
+
+// readCarried gets what shows that an entry came with a key whose endorsements were
+// withdrawn before: it proves that the key signed, and counts for nothing.
+func (r *reader) readCarried(ctx context.Context) error {
+	r.mu.Lock()
+	list := r.carried
+	r.carried = nil
+	r.mu.Unlock()
+	for _, c := range list {
+		events, err := r.about(ctx, c.told)
+		if err != nil {
+			return err
+		}
+		for _, index := range keys.Withdrawal(events, uint64(c.index)) {
+			if _, err := r.at(ctx, int64(index)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // readKeys gets the enrolments of the keys that signed what was read, their
 // endorsements with the keys that signed these, and what ended them. The ledger's
 // word is not enough: these are entries like any other.
 func (r *reader) readKeys(ctx context.Context) error {
 	for {
+		if err := r.readCarried(ctx); err != nil {
+			return err
+		}
 		r.mu.Lock()
 		var wanted []*signingKey
 		for _, k := range r.keys {

@@ -36,6 +36,7 @@ type reader struct {
 	mu      sync.Mutex // guards what follows
 	entries map[int64]*Logged
 	keys    map[leaf.Fingerprint]*signingKey
+	carried []carried // to be looked at
 	bytes   int
 }
 
@@ -185,8 +186,9 @@ func (r *reader) logged(ctx context.Context, e *cairnv1.Entry) (*Logged, []*cair
 	}
 	err = VerifyInclusion(leaf.Hash(att.Text), index, proof.GetInclusionProof(), r.checkpoint.Tree)
 	keys := resp.GetKeys()
-	if att.Leaf.BringsKeys() {
-		keys = nil // it does not rest on their enrolment
+	if att.Leaf.BringsKeys() { // it does not rest on their enrolment
+		r.carry(att, index, keys)
+		keys = nil
 	}
 	return &Logged{Attestation: att, Index: index, path: proof.GetInclusionProof()}, keys, err
 }

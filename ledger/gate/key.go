@@ -13,11 +13,15 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
 // Key is a gate's OpenPGP key. It signs if it was read from a secret key.
-type Key struct{ entity *openpgp.Entity }
+type Key struct {
+	entity *openpgp.Entity
+	public *attest.PublicKey // verifies
+}
 
 // rsaBits is the size of generated keys. They are RSA because every build of
 // containers/image verifies it: the one without GnuPG knows no Ed25519.
@@ -42,7 +46,7 @@ func GenerateKey(now time.Time) (secret, public []byte, err error) {
 	if secret, err = armored(openpgp.PrivateKeyType, func(w io.Writer) error { return e.SerializePrivateWithoutSigning(w, nil) }); err != nil {
 		return nil, nil, err
 	}
-	public, err = (&Key{e}).Public()
+	public, err = (&Key{entity: e}).Public()
 	return secret, public, err
 }
 
@@ -120,5 +124,13 @@ func readKey(b []byte) (*Key, error) {
 	if len(entities) != 1 {
 		return nil, fmt.Errorf("%d OpenPGP keys, want one", len(entities))
 	}
-	return &Key{entities[0]}, nil
+	k := &Key{entity: entities[0]}
+	public, err := k.Public()
+	if err == nil {
+		k.public, err = attest.ParsePublicKey(public)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parsing an OpenPGP key: %w", err)
+	}
+	return k, nil
 }

@@ -137,6 +137,32 @@ func Grounds(events []*Event, index uint64) []uint64 {
 	return grounds
 }
 
+// Withdrawal returns the entries that show that nothing a key rests on stood at an
+// index, though something had: the endorsement that was withdrawn last, and its
+// withdrawal. events is as for Grounds. There are none for a key that might sign,
+// of which nothing was known, or that revoked itself.
+func Withdrawal(events []*Event, index uint64) []uint64 {
+	s, endorser := on(nil), &state{enrolled: true}
+	var last []uint64
+	for _, e := range events {
+		if e.Index >= index {
+			break
+		}
+		by := endorser
+		if e.By == e.Key {
+			by = s
+		}
+		at := s.endorsement(e.By)
+		if s.take(e, by) == nil && e.Kind == leaf.KindRevoke && at != 0 {
+			last = []uint64{at - 1, e.Index}
+		}
+	}
+	if s.usable() || s.revoked {
+		return nil
+	}
+	return last
+}
+
 // Admission is a history, and the entries that were admitted to the log and are
 // not in it yet. They are admitted in the order in which they will be logged, so
 // that none is logged behind the end of one of its keys.
@@ -228,7 +254,7 @@ func (a *Admission) publicOf(fp leaf.Fingerprint) *attest.PublicKey {
 		return p.public
 	}
 	if r := a.keys[fp]; r != nil {
-		return r.newest()
+		return r.public
 	}
 	return nil
 }

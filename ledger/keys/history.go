@@ -36,6 +36,7 @@ var _ attest.Keyring = (*History)(nil)
 
 // record is what is known of one key.
 type record struct {
+	public *attest.PublicKey // the last of versions
 	state
 	fp       leaf.Fingerprint
 	versions []version // ascending, at least one
@@ -169,11 +170,11 @@ func (h *History) Apply(e *Event) (*Change, error) {
 	if e.By != e.Key {
 		by = h.state(e.By)
 	}
-	public, err := e.merge(r.newest())
+	public, err := e.merge(r.public)
 	if err != nil {
 		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	could, again := r.usable(), e.Kind == leaf.KindEnrol && e.Key.OpenPGP() && r.enrolled && public == r.newest()
+	could, again := r.usable(), e.Kind == leaf.KindEnrol && e.Key.OpenPGP() && r.enrolled && public == r.public
 	if err := r.take(e, by); err != nil {
 		return nil, err
 	}
@@ -217,17 +218,9 @@ func (e *Event) merge(known *attest.PublicKey) (*attest.PublicKey, error) {
 	return merged, nil
 }
 
-// newest returns all that is known of a key, or nil.
-func (r *record) newest() *attest.PublicKey {
-	if n := len(r.versions); n > 0 {
-		return r.versions[n-1].public
-	}
-	return nil
-}
-
 // learn notes what is known of a key from an index on.
 func (h *History) learn(r *record, public *attest.PublicKey, index uint64) {
-	if public == r.newest() {
+	if public == r.public {
 		return
 	}
 	if len(r.versions) == 0 && !r.fp.OpenPGP() {
@@ -235,6 +228,7 @@ func (h *History) learn(r *record, public *attest.PublicKey, index uint64) {
 		from := max(0, len(h.latest)+1-maxCandidates)
 		h.latest = append(slices.Clone(h.latest[from:]), public)
 	}
+	r.public = public
 	if h.presentOnly {
 		r.versions = nil
 	}
@@ -287,7 +281,7 @@ func (r *record) update() {
 		r.row.Operator, r.row.URL, r.row.Enrolled, r.row.Endorser = o.Operator, o.URL, o.Index, o.Endorser
 	}
 	r.row.Fingerprint, r.row.Revoked, r.row.Withdrawn = r.fp, nil, false
-	r.row.PEM = r.newest().PEM
+	r.row.PEM = r.public.PEM
 	switch n := len(r.spans); {
 	case r.revoked:
 		ended := r.ended
@@ -371,11 +365,10 @@ func (h *History) Of(l *leaf.Leaf) attest.Keyring {
 func (h *History) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	r := h.keys[fp]
-	if r == nil {
-		return nil, false
+	if r := h.keys[fp]; r != nil {
+		return r.public, true
 	}
-	return r.newest(), true
+	return nil, false
 }
 
 // Hinted implements attest.Keyring.
@@ -384,7 +377,7 @@ func (h *History) Hinted(keyID string) []*attest.PublicKey {
 	defer h.mu.RUnlock()
 	var list []*attest.PublicKey
 	for _, r := range h.hinted[keyID] {
-		list = append(list, r.newest())
+		list = append(list, r.public)
 	}
 	return list
 }

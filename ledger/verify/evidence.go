@@ -121,11 +121,12 @@ func Open(b *bundle.Bundle, pol *policy.Policy, at time.Time) (*Evidence, error)
 	if err := ev.takeHeads(entries); err != nil {
 		return nil, err
 	}
-	if err := ev.takeKeys(entries); err != nil {
+	history := new(keys.History)
+	if err := ev.takeKeys(entries, history); err != nil {
 		return nil, err
 	}
 	ev.takeMaterial(entries)
-	ev.takeClaims(entries)
+	ev.takeClaims(entries, history)
 	return ev, nil
 }
 
@@ -274,8 +275,7 @@ func (ev *Evidence) takeHeads(entries []verified) error {
 // key that might not sign it: one that was enrolled or endorsed only later, that
 // was revoked before, or whose endorsements were withdrawn. Where the bundle has
 // nothing about a key, nothing is known against it.
-func (ev *Evidence) takeKeys(entries []verified) error {
-	history := new(keys.History)
+func (ev *Evidence) takeKeys(entries []verified, history *keys.History) error {
 	for i := range entries {
 		e := &entries[i]
 		event := keys.EventOf(e.Attestation, uint64(e.index))
@@ -310,12 +310,19 @@ func (ev *Evidence) takeKeys(entries []verified) error {
 	return nil
 }
 
-// takeClaims takes the attestations. Who logs one again says nothing new.
-func (ev *Evidence) takeClaims(entries []verified) {
+// takeClaims takes the attestations. Who logs one again says nothing new. What
+// brings its key may be logged whatever became of the key's endorsements; but once
+// they are withdrawn it counts no more than what the key signs without a
+// certificate, which whoever has the key is given.
+func (ev *Evidence) takeClaims(entries []verified, history *keys.History) {
 	known := make(map[string]bool)
 	for i := range entries {
 		e := &entries[i]
-		if e.Leaf.Kind != leaf.KindAttestation {
+		withdrawn := func(fp leaf.Fingerprint) bool {
+			standing, _ := history.StandingAt(fp, uint64(e.index))
+			return standing == keys.Withdrawn
+		}
+		if e.Leaf.Kind != leaf.KindAttestation || slices.ContainsFunc(e.Leaf.Keys, withdrawn) {
 			continue
 		}
 		identity := string(e.Leaf.Payload)

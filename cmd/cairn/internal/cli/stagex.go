@@ -43,7 +43,7 @@ func (a *app) newStagexVerify() *cobra.Command {
 		Use:   "verify TREE",
 		Short: "Count who signed each image of a tree",
 		Long: `Verify counts, for every line of the tree's digests/*.txt, the maintainers whose
-signature over that digest verifies. A maintainer has one vote, however many files,
+signature over that name and digest verifies. A maintainer has one vote, however many files,
 signatures and keys there are: keys are a person's by the tree's MAINTAINERS, and
 each a person of its own where there is no such file. Keys of nobody in it do not
 count.
@@ -54,7 +54,7 @@ signatures are. A signature is judged as of when it was made; with --at, it must
 have been made by then, and it and its key be good still.
 
 The exit code is 0 if every image has enough votes; 1 if a file contradicts itself:
-it is over another digest than its path says, or names a key by which it does not
+it is over another name or digest than its path says, or names a key by which it does not
 verify; and 3 if there are only too few votes.`,
 		Example: `  cairn stagex verify stagex/ --signatures signatures/ --threshold 2
   cairn stagex verify stagex.git --commit b4f0c7df --keyring maintainers.asc -o json

@@ -3,7 +3,6 @@ package importer
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -17,10 +16,7 @@ import (
 // section 5).
 const tagSignature = 2
 
-const (
-	beginArmor     = "-----BEGIN PGP "
-	beginSignature = "-----BEGIN PGP SIGNATURE-----"
-)
+const beginSignature = "-----BEGIN PGP SIGNATURE-----"
 
 // Join returns a document with the detached signatures of it, as an attestation
 // has them: its bytes, and directly after them the signatures in ASCII armor.
@@ -80,60 +76,3 @@ func JoinEach(document, signatures []byte) ([][]byte, error) {
 	}
 	return attest.SplitDetached(joined)
 }
-
-// Inline is a message that is signed inline, as far as it can be read without
-// keys. Nothing of it is verified.
-type Inline struct {
-	Document []byte
-	Issuers  []string // key ids of who is to have signed, 16 lower-case hex digits
-}
-
-// ReadInline reads a message that is signed inline, compressed or not, in ASCII
-// armor or not.
-func ReadInline(raw []byte) (*Inline, error) {
-	if bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte(beginArmor)) {
-		block, err := armor.Decode(bytes.NewReader(raw))
-		if err != nil {
-			return nil, fmt.Errorf("in ASCII armor: %w", err)
-		}
-		if raw, err = readUpTo(block.Body, attest.MaxEnvelope); err != nil {
-			return nil, err
-		}
-	}
-	in := new(Inline)
-	var onePass []string
-	for r := packet.NewReader(bytes.NewReader(raw)); ; {
-		p, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		switch p := p.(type) {
-		case *packet.Compressed:
-			if err := r.Push(p.Body); err != nil {
-				return nil, err
-			}
-		case *packet.LiteralData:
-			if in.Document, err = readUpTo(p.Body, attest.MaxEnvelope); err != nil {
-				return nil, err
-			}
-		case *packet.OnePassSignature:
-			onePass = append(onePass, keyID(p.KeyId))
-		case *packet.Signature:
-			if p.IssuerKeyId != nil {
-				in.Issuers = append(in.Issuers, keyID(*p.IssuerKeyId))
-			}
-		}
-	}
-	if in.Document == nil {
-		return nil, errors.New("it holds no document")
-	}
-	if len(in.Issuers) == 0 {
-		in.Issuers = onePass
-	}
-	return in, nil
-}
-
-func keyID(id uint64) string { return fmt.Sprintf("%016x", id) }

@@ -265,31 +265,6 @@ func TestJoinedSignaturesVerify(t *testing.T) {
 	}
 }
 
-func TestReadInline(t *testing.T) {
-	s := stagextest.New(t, 1, 0)
-	in, err := importer.ReadInline(s.Sign(t, []byte("hello\n"), stagextest.Made))
-	want := string(s.Fingerprint())[len(s.Fingerprint())-16:]
-	if err != nil || string(in.Document) != "hello\n" || len(in.Issuers) != 1 || in.Issuers[0] != want {
-		t.Errorf("%+v, %v, want an issuer %s", in, err, want)
-	}
-	for _, bad := range []string{"", "hello", "-----BEGIN PGP MESSAGE-----\n"} {
-		if _, err := importer.ReadInline([]byte(bad)); err == nil {
-			t.Errorf("%q is read as signed", bad)
-		}
-	}
-}
-
-func FuzzReadInline(f *testing.F) {
-	s := stagextest.New(f, 1, 0)
-	f.Add(s.Sign(f, []byte("hello\n"), stagextest.Made))
-	f.Add([]byte("-----BEGIN PGP MESSAGE-----\n\nowE=\n-----END PGP MESSAGE-----\n"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if in, err := importer.ReadInline(raw); err == nil && (in.Document == nil || len(in.Document) > attest.MaxEnvelope) {
-			t.Errorf("a document of %d bytes", len(in.Document))
-		}
-	})
-}
-
 func FuzzJoin(f *testing.F) {
 	s := stagextest.New(f, 1, 0)
 	f.Add([]byte(sums), s.Detach(f, []byte(sums), stagextest.Made, false))

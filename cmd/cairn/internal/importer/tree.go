@@ -87,6 +87,13 @@ func (t dirTree) List(_ context.Context, dir string) ([]string, error) {
 }
 
 func (t dirTree) Read(_ context.Context, path string, limit int64) ([]byte, error) {
+	info, err := t.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path) // a pipe would be waited for
+	}
 	f, err := t.Open(path)
 	if err != nil {
 		return nil, err
@@ -104,7 +111,9 @@ func readUpTo(r io.Reader, limit int64) ([]byte, error) {
 }
 
 // gitTree is a commit. Its objects are read by one process, without any of the
-// user's configuration and without a network.
+// user's configuration and without a network: a stranger's repository has a
+// configuration of its own, by which git would fetch what is missing with programs
+// that are named there.
 type gitTree struct {
 	objects map[string]string // object id by path
 
@@ -118,7 +127,8 @@ func gitCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"--no-pager", "--no-replace-objects"}, args...)...)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "GIT_DIR=" + dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull,
-		"GIT_NO_LAZY_FETCH=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
+		"GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", // older gits know the second alone
+		"GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
 	}
 	return cmd
 }

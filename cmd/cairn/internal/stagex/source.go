@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/cairn/internal/importer"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -60,15 +61,15 @@ func inspect(f *File) (group string, err error) {
 	if f.Image == (Image{}) {
 		return "", misplaced("the path is not of the form REGISTRY/NAME@sha256=HEX/signature-N")
 	}
-	in, err := importer.ReadInline(f.Raw)
+	document, issuers, err := attest.PeekSigned(f.Raw)
 	if err != nil {
 		return "unreadable", nil
 	}
-	s, digest, err := readSigned(in.Document)
+	s, digest, err := readSigned(document)
 	if err != nil {
 		return "unreadable", nil
 	}
-	group = fmt.Sprintf("%s by %s", s.Critical.Type, strings.Join(in.Issuers, " "))
+	group = fmt.Sprintf("%s by %s", s.Critical.Type, strings.Join(issuers, " "))
 	if digest != f.Image.Digest {
 		return group, misplaced("it is over %s, and its path says %s", digest, f.Image.Digest)
 	}

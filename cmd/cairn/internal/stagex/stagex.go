@@ -13,8 +13,8 @@
 // Invariants:
 //   - A maintainer has one vote for an image, however many keys, files and
 //     signatures there are.
-//   - A signature counts for the digest that was signed, and only where the path of
-//     its file says the same.
+//   - A signature counts for the name and digest that were signed, and only where
+//     the path of its file says the same.
 //   - Nothing is asked of a network but the files of a signature store over HTTP;
 //     no clock is read.
 package stagex

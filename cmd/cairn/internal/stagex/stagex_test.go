@@ -1,6 +1,8 @@
 package stagex
 
 import (
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +62,37 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%s: group %q, %v", tc.name, group, err)
 		}
 	}
+}
+
+// Whoever can write to a store of signatures chooses what a signature packet claims.
+func TestInspectHostile(t *testing.T) {
+	literal := []byte{0xcb, 7, 'b', 0, 0, 0, 0, 0, 'x'}
+	for name, body := range map[string][]byte{
+		"an empty subpacket": {4, 0, 1, 8, 0, 2, 1, 4, 0, 0, 0, 0},
+		"an area of 1 GiB":   {6, 0, 1, 8, 0x40, 0, 0, 0},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f := &File{Image: Image{"a", stagextest.Digest(1)}, Raw: slices.Concat([]byte{0xc2, byte(len(body))}, body, literal)}
+		if group, err := inspect(f); group != "unreadable" || err != nil {
+			t.Errorf("%s: group %q, %v", name, group, err)
+		}
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 16<<20 {
+			t.Errorf("%s: took %d MiB", name, (after.TotalAlloc-before.TotalAlloc)>>20)
+		}
+	}
+}
+
+func FuzzInspect(f *testing.F) {
+	s := stagextest.New(f, 1, 0)
+	image := Image{stagextest.Name(1), stagextest.Digest(1)}
+	f.Add(s.Sign(f, stagextest.Payload(image.Name, image.Digest), stagextest.Made))
+	f.Add([]byte("-----BEGIN PGP MESSAGE-----\n\nowE=\n-----END PGP MESSAGE-----\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if group, err := inspect(&File{Image: image, Raw: raw}); group == "" || len(group) > 4*len(raw)+100 {
+			t.Errorf("group %q, %v", group, err)
+		}
+	})
 }
 
 func FuzzReadSigned(f *testing.F) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/distribution/reference"
+
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -62,7 +64,12 @@ func (r *Ring) Verify(raw []byte, at time.Time) (*Signature, error) {
 	if att.Claim.Format != attest.FormatSimpleSigning {
 		return nil, reason.Errorf(reason.FormatUnknown, "what is signed is %s, and no image signature", att.Claim.Format)
 	}
-	s := &Signature{Digest: att.Claim.Subjects[0].Strong()[0]}
+	subject := &att.Claim.Subjects[0]
+	name, err := reference.ParseNormalizedNamed(subject.Name)
+	if err != nil {
+		return nil, fmt.Errorf("the name of what is signed: %w", err)
+	}
+	s := &Signature{Name: name.Name(), Digest: subject.Strong()[0]}
 	for _, k := range att.Keys {
 		s.Keys = append(s.Keys, k.Fingerprint)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -21,6 +22,7 @@ type Problem string
 const (
 	Misplaced Problem = "misplaced" // over something else than its path says
 	Forged    Problem = "forged"    // names a known key, and does not verify by it
+	Renamed   Problem = "renamed"   // of an image of the same digest and another name
 	Foreign   Problem = "foreign"   // by a key that is nobody's who counts
 	Expired   Problem = "expired"   // it, or its key, was not valid at the time
 	Invalid   Problem = "invalid"   // no signature that can count, for another reason
@@ -31,6 +33,7 @@ func (p Problem) Contradicts() bool { return p == Misplaced || p == Forged }
 
 // Signature is a signature that verified.
 type Signature struct {
+	Name   string // as it was signed, with its host and without a tag
 	Digest leaf.Digest
 	Keys   []leaf.Fingerprint // primary keys, each of which signed
 }
@@ -108,6 +111,10 @@ func (t *Tally) Count(ctx context.Context) (*Report, error) {
 			r.Contradictions++
 		}
 		for _, a := range byDigest[f.Image.Digest] {
+			if ignored == nil && a.Name != f.Image.Name {
+				a.add(nil, &Ignored{File: f.Path, Problem: Renamed, Message: "it is of " + f.Image.Name})
+				continue
+			}
 			a.add(persons, ignored)
 		}
 	}
@@ -151,6 +158,10 @@ func (t *Tally) votes(f *File) ([]string, *Ignored) {
 	}
 	if s.Digest != f.Image.Digest {
 		return ignore(Misplaced, "it is over %s, and its path says %s", s.Digest, f.Image.Digest)
+	}
+	// The host is that of whoever asks for the image.
+	if !strings.HasSuffix("/"+s.Name, "/"+Registry+"/"+f.Image.Name) {
+		return ignore(Misplaced, "it is of the image %s, and its path says %s/%s", s.Name, Registry, f.Image.Name)
 	}
 	var persons []string
 	for _, fp := range s.Keys {

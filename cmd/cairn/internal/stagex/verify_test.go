@@ -1,6 +1,7 @@
 package stagex_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -263,6 +264,41 @@ func TestAnotherDocumentIsNoVote(t *testing.T) {
 	tree.Add(0, alice.Sign(t, []byte(stagextest.Digest(0).Hex()+"  image.tar\n"), monday))
 	if got := row(count(t, tree.Dir, nil).Images[0]); got != "no, invalid" {
 		t.Error(got)
+	}
+}
+
+// TestAnotherName exchanges the digests of two images, each signed under its own
+// name: whoever writes digests/*.txt must not pass the one off as the other.
+func TestAnotherName(t *testing.T) {
+	w := newWorld(t, 2)
+	for n := range 2 {
+		w.Add(n, sign(t, w.alice, n, monday))
+		w.Add(n, sign(t, w.bob, n, monday))
+	}
+	lines := fmt.Sprintf("%s %s\n%s %s\n", stagextest.Digest(1).Hex(), stagextest.Name(0), stagextest.Digest(0).Hex(), stagextest.Name(1))
+	w.Write("digests/core.txt", []byte(lines))
+	r := count(t, w.Dir, nil)
+	for _, a := range r.Images {
+		if got := row(a); got != "no, renamed renamed" {
+			t.Errorf("%s: %s", a.Name, got)
+		}
+	}
+	if r.Contradictions != 0 {
+		t.Errorf("%d contradictions", r.Contradictions)
+	}
+}
+
+// TestMisnamedSignatures moves good signatures to the path of another name, and
+// signs the right name of another registry.
+func TestMisnamedSignatures(t *testing.T) {
+	w := newWorld(t, 1)
+	payload := stagextest.Payload(stagextest.Name(0), stagextest.Digest(0))
+	w.Add(0, w.alice.Sign(t, stagextest.Payload("core-other", stagextest.Digest(0)), monday))
+	w.Add(0, w.bob.Sign(t, bytes.Replace(payload, []byte("stagex/"), []byte("mallory/"), 1), monday))
+	w.Add(0, w.carol.Sign(t, bytes.Replace(payload, []byte("stagex/"), []byte("quay.io/stagex/"), 1), monday))
+	r := count(t, w.Dir, nil)
+	if got := row(r.Images[0]); got != "no carol, misplaced misplaced" || r.Contradictions != 2 {
+		t.Errorf("%s, %d contradictions", got, r.Contradictions)
 	}
 }
 
