@@ -30,9 +30,9 @@ BUILDAHTAGS := -tags exclude_graphdriver_btrfs,containers_image_openpgp
 PKG ?= $(PKGS)
 TESTFLAGS ?=
 BENCHTIME ?= 500ms
-# What has Go benchmarks: the hot paths of a submission, of a proof, of a verdict and
-# of a build.
-BENCHPKGS := $(addprefix ./ledger/,leaf attest policy checkpoint store engine intake server verify) \
+# What has Go benchmarks: the hot paths of a submission, of a proof, of a verdict, of
+# an import and of a build.
+BENCHPKGS := $(addprefix ./ledger/,leaf attest policy checkpoint store engine intake server verify) ./cmd/cairn \
 	$(addprefix ./builder/,tree source image compare queue engine)
 FUZZTIME ?= 60s
 SOAKTIME ?= 10m

@@ -110,7 +110,7 @@ func badKeyChanges(t *testing.T, a, b, gone *author) []badInput {
 	return []badInput{
 		{"an enrolment by another key", forged, "ENROLMENT_INVALID", 400, codes.InvalidArgument, "not signed by the key in it"},
 		{"an enrolment without a URI", noOperator, "ENROLMENT_INVALID", 400, codes.InvalidArgument, "absolute URI"},
-		{"a revocation by another key", revokesOther, "REVOKER_NOT_AUTHORISED", 403, codes.PermissionDenied, "may not revoke"},
+		{"a revocation by another key", revokesOther, "REVOKER_NOT_AUTHORISED", 403, codes.PermissionDenied, "only it may revoke itself"},
 	}
 }
 

@@ -2,6 +2,7 @@ package attest_test
 
 import (
 	"crypto/ed25519"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -109,6 +110,26 @@ func BenchmarkSignPayload(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := s.SignPayload(attest.TypeStatement, payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpenSigned verifies an inline, compressed message that two keys signed.
+func BenchmarkOpenSigned(b *testing.B) {
+	var keys []*attest.PublicKey
+	for _, name := range []string{"ed25519", "nistp256", "rsa3072"} {
+		k, err := attest.ParsePublicKey(mustRead(b, filepath.Join(goldenDir, "key-"+name+".asc")))
+		if err != nil {
+			b.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	raw := mustRead(b, filepath.Join(goldenDir, "inline"))
+	ring := attest.NewKeyring(keys...)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := attest.OpenSigned(raw, ring); err != nil {
 			b.Fatal(err)
 		}
 	}

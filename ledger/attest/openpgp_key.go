@@ -26,9 +26,9 @@ const (
 	MaxPGPUserIDs    = 64
 	MaxPGPSubkeys    = 64
 	MaxPGPSignatures = 1024
-	MaxPGPOwn        = 256       // signatures that claim to be the key's own, and are verified
-	MaxPGPUserID     = 2048      // bytes, as in gpg
-	MaxPGPKey        = 512 << 10 // bytes of the canonical form
+	MaxPGPOwn        = 256      // signatures that claim to be the key's own, and are verified
+	MaxPGPUserID     = 2048     // bytes, as in gpg
+	MaxPGPKey        = 64 << 10 // bytes of the canonical form: a proof has room for MaxKeys of them
 )
 
 // pgpKey is an OpenPGP transferable public key (RFC 9580, section 10.1) in its
@@ -288,7 +288,7 @@ func (p *pgpPart) counts() bool {
 // revoked, which is worth knowing.
 func (k *pgpKey) check(weak error) error {
 	if n := len(k.bytes()); n > MaxPGPKey {
-		return reason.Errorf(reason.KeyUnsupported, "an OpenPGP key of %d bytes is over the limit of %d", n, MaxPGPKey)
+		return reason.Errorf(reason.KeyUnsupported, "an OpenPGP key of %d bytes is over the limit of %d: strip it with `gpg --export-options export-minimal --export`", n, MaxPGPKey)
 	}
 	fp := k.primary().key.Fingerprint
 	if k.revocation() != nil {
@@ -347,15 +347,23 @@ func (k *pgpKey) merge(other *pgpKey) (*pgpKey, error) {
 			subkeys++
 		}
 	}
-	switch {
+	switch n := len(union.bytes()); {
 	case users > MaxPGPUserIDs:
-		return nil, errTooMany("user ids", MaxPGPUserIDs)
+		return nil, k.errFull("user ids", MaxPGPUserIDs)
 	case subkeys > MaxPGPSubkeys:
-		return nil, errTooMany("subkeys", MaxPGPSubkeys)
+		return nil, k.errFull("subkeys", MaxPGPSubkeys)
 	case sigs > MaxPGPOwn:
-		return nil, errTooMany("signatures", MaxPGPOwn)
+		return nil, k.errFull("signatures", MaxPGPOwn)
+	case n > MaxPGPKey:
+		return nil, k.errFull("bytes", MaxPGPKey)
 	}
 	return &union, union.check(nil)
+}
+
+// errFull says that two copies of a key have too much between them.
+func (k *pgpKey) errFull(what string, limit int) error {
+	return reason.Errorf(reason.KeyUnsupported, "together with what is known of it, OpenPGP key %X has more than %d %s: "+
+		"leave it as it is, or make a new key, enrol that, and revoke this one", k.primary().key.Fingerprint, limit, what)
 }
 
 // newPGPPublicKey returns the key as a PublicKey.

@@ -310,7 +310,7 @@ var badKeys = []struct {
 	{"too many signatures", slices.Concat(alicesKey, bytes.Repeat(pgpPacket(2, []byte("x")), 1024)), "more than 1024 signatures"},
 	{"too many of its own", slices.Concat(alicesKey, bytes.Repeat(pgpPacket(2, alice4.sign(certifies(0))), 256)), "more than 256 signatures that claim to be its own"},
 	{"a user id that is too long", slices.Concat(alicesKey, alice4.user(strings.Repeat("a", 2049))), "2049 bytes is over the limit of 2048"},
-	{"a key that is too large", slices.Concat(alicesKey, large()), "over the limit of 524288"},
+	{"a key that is too large", slices.Concat(alicesKey, large()), "over the limit of 65536"},
 }
 
 // rsaBody is that of a key packet with some RSA number of so many bits.

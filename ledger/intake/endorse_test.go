@@ -2,9 +2,17 @@ package intake
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/attest/pgptest"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -150,4 +158,162 @@ func TestKeysAreFoundByTheirOtherIDs(t *testing.T) {
 	}
 	_, err := r.Submit(t.Context(), renamed(t, a.about(2), string(a.Public.Fingerprint), "nobody"), "127.0.0.1")
 	wantReason(t, "a key id of nobody", err, reason.KeyNotEnrolled)
+}
+
+// What was taken is read back, however many keys came between: an endorsement that
+// names no key is by the key that its leaf names.
+func TestAnEndorsementWithoutAKeyIDIsReadBack(t *testing.T) {
+	d, a, k := newDisk(), newAuthor(t), newAuthor(t)
+	r := open(t, d, true).start()
+	r.submit(a.enrolment())
+	_ = r.stop()
+	var q queue
+	for range 40 {
+		q = append(q, queue{{"an enrolment", newAuthor(t).enrolment(), ""}}...)
+	}
+	nameless := renamed(t, a.endorses(k), string(a.Public.Fingerprint), "")
+	append(q, queue{{"the endorsement", nameless, ""}}...).logged(t, d)
+
+	for _, left := range []int{1, 0} {
+		d.index = d.index[:left]
+		r = open(t, d, true).start()
+		r.submit(k.about(1 + left))
+		_ = r.stop()
+	}
+}
+
+// A key that is as large as it may become can still be revoked, but not grow.
+func TestALargeOpenPGPKeyIsRevoked(t *testing.T) {
+	d, p := newDisk(), pgptest.New(t, "somebody")
+	r := open(t, d, true).start()
+	r.submit(p.Public())
+	var err error
+	for n := 0; err == nil; n++ {
+		if n > attest.MaxPGPOwn {
+			t.Fatal("it grows without end")
+		}
+		p.Lives(time.Duration(1000+n) * time.Hour)
+		_, err = r.Submit(t.Context(), p.Public(), "127.0.0.1")
+	}
+	wantReason(t, "growing over the limit", err, reason.EnrolmentInvalid)
+	p.Revoke()
+	r.submit(p.Public())
+	_, err = r.Submit(t.Context(), p.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1)), "127.0.0.1")
+	wantReason(t, "after its revocation", err, reason.KeyRevoked)
+}
+
+// Whoever submits a copy of a key again says nothing new about it.
+func TestACopyOfAnOpenPGPKeyChangesNothing(t *testing.T) {
+	d, p := newDisk(), pgptest.New(t, "somebody")
+	old := p.Public()
+	p.AddSubkey()
+	r := open(t, d, true).start()
+	r.submit(p.Public())
+	before, _ := r.Keyring().Key(p.Fingerprint())
+	if res := r.submit(old); res.Index != 1 {
+		t.Fatalf("%+v", res)
+	}
+	after, _ := r.Keyring().Key(p.Fingerprint())
+	if !before.Equal(after) {
+		t.Errorf("a copy changes entry %d, changed by %d, to %d, changed by %d", before.Enrolled, before.Changed, after.Enrolled, after.Changed)
+	}
+}
+
+// twins are two OpenPGP keys that sign with the same subkey, so that who signed is
+// whichever is known, and of both the first.
+func twins(t *testing.T) (first, second *pgptest.Key) {
+	t.Helper()
+	first, second = pgptest.New(t, "one"), pgptest.New(t, "another")
+	if first.Fingerprint() > second.Fingerprint() {
+		first, second = second, first
+	}
+	second.AddSubkey()
+	first.Shares(second)
+	return first, second
+}
+
+// The bytes of an attestation are logged once, whoever they turn out to be signed
+// by: they are asked for by their digest, and an answer about another entry looks
+// as if the ledger lied.
+func TestBytesAreLoggedOnce(t *testing.T) {
+	d := newDisk()
+	first, second := twins(t)
+	r := open(t, d, true).start()
+	r.submit(second.Public())
+	raw := second.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1))
+	before := r.submit(raw)
+	r.submit(first.Public())
+	att, err := attest.Open(raw, r.Keyring())
+	if err != nil || att.Leaf.Keys[0] != first.Fingerprint() {
+		t.Fatalf("the keys are no twins: %v", err)
+	}
+	if after := r.submit(raw); after.Created || after.Index != before.Index || !bytes.Equal(after.Leaf, before.Leaf) {
+		t.Errorf("logged as\n%s and then as %d\n%s", before.Leaf, after.Index, after.Leaf)
+	}
+}
+
+// So it is while the first submission is under way.
+func TestBytesAreUnderWayOnce(t *testing.T) {
+	r := open(t, newDisk(), false)
+	first, second := twins(t)
+	raw := second.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1))
+	var atts []*attest.Attestation
+	for _, block := range [][]byte{second.Public(), first.Public()} {
+		enrolment, err := attest.Open(block, attest.NewKeyring())
+		if err != nil {
+			t.Fatal(err)
+		}
+		att, err := attest.Open(raw, attest.NewKeyring(enrolment.Keys...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		atts = append(atts, att)
+	}
+	c, isNew := r.join(atts[0])
+	if same, again := r.join(atts[1]); !isNew || again || same != c {
+		t.Error("the same bytes are under way twice")
+	}
+	r.finish(c, nil)
+	if _, isNew = r.join(atts[1]); !isNew {
+		t.Error("what is done is still under way")
+	}
+}
+
+// The keys of an index are those of one that is rebuilt, from wherever it was lost.
+func TestRebuiltKeysAreTheSame(t *testing.T) {
+	for seed := range uint64(4) {
+		d, random := newDisk(), rand.New(rand.NewPCG(seed, 3))
+		authors, owners := []author{newAuthor(t), newAuthor(t), newAuthor(t)}, []*pgptest.Key{pgptest.New(t, "a"), pgptest.New(t, "b")}
+		r := open(t, d, true).start()
+		for n := range 100 {
+			a, b, p := authors[random.IntN(3)], authors[random.IntN(3)], owners[random.IntN(2)]
+			raw := [][]byte{a.enrolment(), mustEndorse(a, b, fmt.Sprint("https://", n)), mustRevokeOf(a, b, fmt.Sprint(n)), p.Public(), p.Public()}[random.IntN(5)]
+			switch random.IntN(8) {
+			case 0:
+				p.AddSubkey()
+			case 1:
+				p.Lives(time.Duration(n) * time.Hour)
+			case 2:
+				if n > 80 {
+					p.Revoke()
+				}
+			}
+			if _, err := r.Submit(t.Context(), raw, "127.0.0.1"); err != nil {
+				continue // as it may be
+			}
+			r.await("indexed", func() bool { return r.Pending() == 0 })
+		}
+		_ = r.stop()
+		want, standing := r.Keyring().Snapshot()
+		if len(d.index) < 10 {
+			t.Errorf("only %d entries were taken", len(d.index))
+		}
+		for left := len(d.index); left >= 0; left -= 1 + random.IntN(5) {
+			d.index = d.index[:left]
+			list, again := open(t, d, false).Keyring().Snapshot()
+			if diff := cmp.Diff(want, list) + cmp.Diff(standing, again, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d, of an index of %d entries (-before +after):\n%s", seed, left, diff)
+			}
+		}
+	}
 }

@@ -201,7 +201,7 @@ func (x index) First(_ context.Context, terms []store.Term) ([]uint64, error) {
 	for i, t := range terms {
 		found[i] = store.NoEntry
 		for _, e := range x.index {
-			if store.IdentityTerm(e.Leaf.Identity()) == t {
+			if slices.Contains(store.Terms(&e), t) {
 				found[i] = e.Index
 				break
 			}

@@ -55,15 +55,13 @@ func (in *Intake) Follow(ctx context.Context, size uint64) error {
 }
 
 func (in *Intake) index(ctx context.Context, batch []store.Entry) error {
-	done := make([][32]byte, 0, len(batch))
-	for i := range batch {
-		done = append(done, batch[i].Leaf.Identity())
-	}
 	if err := in.cfg.Index.Add(ctx, batch); err != nil {
 		return err
 	}
-	for _, id := range done {
-		in.ring.Settle(id)
+	done := make([][2]store.Term, 0, len(batch))
+	for i := range batch {
+		in.ring.Settle(batch[i].Leaf.Identity())
+		done = append(done, termsOf(batch[i].Leaf))
 	}
 	in.forget(done...)
 	return nil
@@ -147,7 +145,7 @@ func (in *Intake) reopen(ctx context.Context, e *store.Entry) (*attest.Attestati
 	if err != nil {
 		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	att, err := attest.Open(raw, in.ring)
+	att, err := attest.Open(raw, in.ring.Of(e.Leaf))
 	if err != nil {
 		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}

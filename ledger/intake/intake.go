@@ -9,9 +9,10 @@
 // Invariants:
 //   - Bytes are durable before their leaf is appended; an index is given out
 //     only when it is durable.
-//   - Two submissions of the same identity get one entry: while the first is
-//     under way the second joins it, and afterwards the index knows it. A call
-//     leaves the map of those under way only once its entry is indexed.
+//   - Two submissions of the same identity, or of the same bytes, get one entry:
+//     while the first is under way the second joins it, and afterwards the index
+//     knows it. A call leaves the map of those under way only once its entry is
+//     indexed.
 //   - Entries are appended in the order in which they were admitted, and what
 //     each does to keys is taken into account then: no entry follows the
 //     revocation of one of its keys, or the withdrawal of its last endorsement.
@@ -35,6 +36,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/keys"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store"
 )
@@ -76,7 +78,7 @@ type Intake struct {
 	bytes    atomic.Int64
 
 	mu    sync.Mutex
-	calls map[[32]byte]*call // under way, by identity
+	calls map[store.Term]*call // under way, by each of their terms
 
 	halt   context.CancelCauseFunc
 	halted context.Context
@@ -84,9 +86,9 @@ type Intake struct {
 
 // call is one submission under way, shared by all who submit the same.
 type call struct {
-	att      *attest.Attestation
-	identity [32]byte
-	future   engine.Future
+	att    *attest.Attestation
+	terms  [2]store.Term // as of termsOf
+	future engine.Future
 
 	done    chan struct{} // closed when the fields below are set
 	index   uint64
@@ -116,7 +118,7 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 		limits:   newLimiters(cfg.Limits),
 		queue:    make(chan *call, maxQueued),
 		appended: make(chan []*call, 2),
-		calls:    make(map[[32]byte]*call),
+		calls:    make(map[store.Term]*call),
 		halt:     halt,
 		halted:   halted,
 	}, nil
@@ -145,9 +147,6 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 		return nil, err
 	}
 	if err := accept(att); err != nil {
-		return nil, err
-	}
-	if err := in.limits.allowKeys(att.Keys); err != nil {
 		return nil, err
 	}
 	if err := in.trusted(att); err != nil {
@@ -183,16 +182,26 @@ func (in *Intake) trusted(att *attest.Attestation) error {
 	return in.cfg.Certificate(att)
 }
 
+// termsOf returns what no two entries have in common. The same bytes may have
+// another identity once more keys are known, if two of these have a part in common.
+func termsOf(l *leaf.Leaf) [2]store.Term {
+	return [2]store.Term{store.IdentityTerm(l.Identity()), store.EnvelopeTerm(l.Envelope)}
+}
+
 // join returns the call of an attestation, and whether it is new.
 func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
-	id := att.Leaf.Identity()
+	terms := termsOf(att.Leaf)
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if c, ok := in.calls[id]; ok {
-		return c, false
+	for _, t := range terms {
+		if c, ok := in.calls[t]; ok {
+			return c, false
+		}
 	}
-	c = &call{att: att, identity: id, done: make(chan struct{})}
-	in.calls[id] = c
+	c = &call{att: att, terms: terms, done: make(chan struct{})}
+	for _, t := range terms {
+		in.calls[t] = c
+	}
 	return c, true
 }
 
@@ -217,7 +226,7 @@ func overloaded(what string, limit int) error {
 func (in *Intake) finish(c *call, err error) {
 	c.err = err
 	in.letGo(c)
-	in.forget(c.identity)
+	in.forget(c.terms)
 	close(c.done)
 }
 
@@ -228,11 +237,13 @@ func (in *Intake) letGo(c *call) {
 	c.att = nil
 }
 
-func (in *Intake) forget(identities ...[32]byte) {
+func (in *Intake) forget(done ...[2]store.Term) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for _, id := range identities {
-		delete(in.calls, id)
+	for _, terms := range done {
+		for _, t := range terms {
+			delete(in.calls, t)
+		}
 	}
 }
 
@@ -305,7 +316,11 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	accepted := batch[:0]
 	blobs := make([]store.Blob, 0, len(batch))
 	for _, c := range batch {
-		if err := in.admit(c.att); err != nil {
+		err := in.limits.allowKeys(c.att)
+		if err == nil {
+			err = in.admit(c.att)
+		}
+		if err != nil {
 			in.finish(c, err)
 			continue
 		}
@@ -326,12 +341,12 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 }
 
 // answerKnown answers the calls whose entry is indexed, and returns the others.
-// A call is looked up after it joined the map, so no entry of its identity can
+// A call is looked up after it joined the map, so no entry with a term of it can
 // have been indexed and forgotten in between.
 func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, error) {
-	terms := make([]store.Term, len(batch))
-	for i, c := range batch {
-		terms[i] = store.IdentityTerm(c.identity)
+	terms := make([]store.Term, 0, 2*len(batch))
+	for _, c := range batch {
+		terms = append(terms, c.terms[:]...)
 	}
 	first, err := in.cfg.Index.First(ctx, terms)
 	if err != nil {
@@ -339,11 +354,15 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 	}
 	unknown := batch[:0]
 	for i, c := range batch {
-		if first[i] == store.NoEntry {
+		known := first[2*i]
+		if known == store.NoEntry {
+			known = first[2*i+1]
+		}
+		if known == store.NoEntry {
 			unknown = append(unknown, c)
 			continue
 		}
-		entries, err := in.cfg.Index.Entries(ctx, first[i:i+1])
+		entries, err := in.cfg.Index.Entries(ctx, []uint64{known})
 		if err != nil {
 			return nil, err
 		}
@@ -390,7 +409,7 @@ func (in *Intake) haltedError() error {
 func (in *Intake) Pending() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return len(in.calls)
+	return len(in.calls) / len(call{}.terms)
 }
 
 // Keyring returns the keys of the indexed entries.

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -36,10 +37,32 @@ func newLimiters(l Limits) *limiters {
 	return &limiters{keys: newBuckets(l.PerKey), addresses: newBuckets(l.PerAddress)}
 }
 
-func (l *limiters) allowAddress(addr string) error { return l.addresses.allow("address", addr) }
+func (l *limiters) allowAddress(addr string) error {
+	return l.addresses.allow("address", networkOf(addr))
+}
 
-func (l *limiters) allowKeys(keys []*attest.PublicKey) error {
-	for _, k := range keys {
+// networkOf returns whom an address belongs to: whoever has one of IPv6 has all of
+// its /64.
+func networkOf(addr string) string {
+	a, err := netip.ParseAddr(addr)
+	if err != nil || a.Unmap().Is4() {
+		return addr
+	}
+	p, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return addr
+	}
+	return p.String()
+}
+
+// allowKeys is asked about what would be a new entry alone: anybody may submit
+// again what a key signed, and copies of an OpenPGP key, and must not use up what
+// the key may.
+func (l *limiters) allowKeys(att *attest.Attestation) error {
+	if att.Leaf.Format == attest.FormatOpenPGPKey {
+		return nil
+	}
+	for _, k := range att.Keys {
 		if err := l.keys.allow("key", string(k.Fingerprint)); err != nil {
 			return err
 		}

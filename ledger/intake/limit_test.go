@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cairnlog/cairn/ledger/attest/pgptest"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -90,9 +92,11 @@ func TestSubmitIsLimited(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// Not from another address, and not a retry either.
+		// Not from another address; a retry is no new entry.
 		wantReason(t, "a third attestation", submit(a.about(102), "10.0.0.2"), reason.RateLimited)
-		wantReason(t, "a retry", submit(a.about(100), "10.0.0.1"), reason.RateLimited)
+		if err := submit(a.about(100), "10.0.0.1"); err != nil {
+			t.Errorf("a retry: %v", err)
+		}
 		both, err := b.AddSignature(a.about(103))
 		if err != nil {
 			t.Fatal(err)
@@ -118,4 +122,38 @@ func TestSubmitIsLimited(t *testing.T) {
 			t.Errorf("another address: %v", err)
 		}
 	})
+}
+
+func TestNetworkOf(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.7":              "192.0.2.7",
+		"::ffff:192.0.2.7":       "::ffff:192.0.2.7",
+		"2001:db8:1:2:3:4:5:6":   "2001:db8:1:2::/64",
+		"2001:db8:1:2:ffff::":    "2001:db8:1:2::/64",
+		"fe80::1%eth0":           "fe80::/64",
+		"":                       "",
+		"a name, in a unix test": "a name, in a unix test",
+	} {
+		if got := networkOf(addr); got != want {
+			t.Errorf("%q is of %q, want %q", addr, got, want)
+		}
+	}
+}
+
+// Who submits again what others signed does not use up what their keys may.
+func TestRepetitionsAreNotTheKeys(t *testing.T) {
+	d, a, p := newDisk(), newAuthor(t), pgptest.New(t, "somebody")
+	r := open(t, d, true, func(in *Intake) {
+		in.limits = newLimiters(Limits{PerKey: Rate{PerSecond: 1e-9, Burst: 2}})
+	}).start()
+	r.submit(a.enrolment())
+	first := a.about(1)
+	for range 10 {
+		r.submit(first)
+		p.Lives(1000 * time.Hour)
+		r.submit(p.Public())
+	}
+	_, err := r.Submit(t.Context(), a.about(2), "127.0.0.1")
+	wantReason(t, "a third entry", err, reason.RateLimited)
+	r.submit(p.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1)))
 }

@@ -181,8 +181,13 @@ type pending struct {
 	entries int
 }
 
-// NewAdmission returns an Admission behind a history.
+// NewAdmission returns an Admission behind a history, which from now on knows the
+// keys of the present alone: of a key that is updated often, all that it ever was
+// would take too much memory.
 func NewAdmission(h *History) *Admission {
+	h.mu.Lock()
+	h.presentOnly = true
+	h.mu.Unlock()
 	return &Admission{History: h, ahead: make(map[leaf.Fingerprint]*pending), waiting: make(map[[32]byte]leaf.Fingerprint)}
 }
 
@@ -219,9 +224,9 @@ func (a *Admission) admit(e *Event, identity [32]byte) error {
 	if p == nil {
 		p = &pending{state: on(a.History.state(e.Key)), public: a.publicOf(e.Key)}
 	}
-	public, err := merge(p.public, e.Public)
+	public, err := e.merge(p.public)
 	if err != nil {
-		return reason.Errorf(reason.EnrolmentInvalid, "merging key %s: %w", e.Key, err)
+		return err
 	}
 	by := p.state
 	if e.By != e.Key {
@@ -249,7 +254,7 @@ func (a *Admission) publicOf(fp leaf.Fingerprint) *attest.PublicKey {
 		return p.public
 	}
 	if r := a.keys[fp]; r != nil {
-		return r.newest()
+		return r.public
 	}
 	return nil
 }

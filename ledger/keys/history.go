@@ -28,12 +28,15 @@ type History struct {
 	keys   map[leaf.Fingerprint]*record
 	hinted map[string][]*record // by key id, the first maxHinted of each
 	latest []*attest.PublicKey  // the last maxCandidates, oldest first
+	// presentOnly says that LookupAt is not asked for what keys were.
+	presentOnly bool
 }
 
 var _ attest.Keyring = (*History)(nil)
 
 // record is what is known of one key.
 type record struct {
+	public *attest.PublicKey // the last of versions
 	state
 	fp       leaf.Fingerprint
 	versions []version // ascending, at least one
@@ -167,13 +170,17 @@ func (h *History) Apply(e *Event) (*Change, error) {
 	if e.By != e.Key {
 		by = h.state(e.By)
 	}
-	public, err := merge(r.newest(), e.Public)
+	public, err := e.merge(r.public)
 	if err != nil {
-		return nil, fmt.Errorf("entry %d: merging key %s: %w", e.Index, e.Key, err)
+		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
-	could := r.usable()
+	could, again := r.usable(), e.Kind == leaf.KindEnrol && e.Key.OpenPGP() && r.enrolled && public == r.public
 	if err := r.take(e, by); err != nil {
 		return nil, err
+	}
+	if again {
+		// Anybody may submit a copy of the key: that it has is no news of it.
+		return &Change{Key: r.row}, nil
 	}
 	if h.keys[e.Key] == nil {
 		h.add(r)
@@ -189,39 +196,41 @@ func (h *History) state(fp leaf.Fingerprint) *state {
 	return nil
 }
 
-// merge returns what is known of a key together with what an entry brings of it;
+// merge returns what is known of a key together with what the entry brings of it;
 // either may be nil. It is known itself if that knew as much.
-func merge(known, brought *attest.PublicKey) (*attest.PublicKey, error) {
+//
+// A key that is too large to learn anything more may still revoke itself: the
+// revocation needs no place in the key, since the entry says it.
+func (e *Event) merge(known *attest.PublicKey) (*attest.PublicKey, error) {
 	if known == nil {
-		return brought, nil
+		return e.Public, nil
 	}
-	if brought == nil {
+	if e.Public == nil {
 		return known, nil
 	}
-	merged, err := known.Merge(brought)
-	if err == nil && merged.PEM == known.PEM {
+	merged, err := known.Merge(e.Public)
+	switch {
+	case err != nil && e.Kind == leaf.KindRevoke && e.By == e.Key, err == nil && merged.PEM == known.PEM:
 		return known, nil
+	case err != nil:
+		return nil, reason.Errorf(reason.EnrolmentInvalid, "adding to key %s: %w", e.Key, err)
 	}
-	return merged, err
-}
-
-// newest returns all that is known of a key, or nil.
-func (r *record) newest() *attest.PublicKey {
-	if n := len(r.versions); n > 0 {
-		return r.versions[n-1].public
-	}
-	return nil
+	return merged, nil
 }
 
 // learn notes what is known of a key from an index on.
 func (h *History) learn(r *record, public *attest.PublicKey, index uint64) {
-	if public == r.newest() {
+	if public == r.public {
 		return
 	}
 	if len(r.versions) == 0 && !r.fp.OpenPGP() {
 		// Candidates hands the slice out, so it is replaced, never changed.
 		from := max(0, len(h.latest)+1-maxCandidates)
 		h.latest = append(slices.Clone(h.latest[from:]), public)
+	}
+	r.public = public
+	if h.presentOnly {
+		r.versions = nil
 	}
 	r.versions = append(r.versions, version{index, public})
 	for _, id := range public.KeyIDs() {
@@ -272,7 +281,7 @@ func (r *record) update() {
 		r.row.Operator, r.row.URL, r.row.Enrolled, r.row.Endorser = o.Operator, o.URL, o.Index, o.Endorser
 	}
 	r.row.Fingerprint, r.row.Revoked, r.row.Withdrawn = r.fp, nil, false
-	r.row.PEM = r.newest().PEM
+	r.row.PEM = r.public.PEM
 	switch n := len(r.spans); {
 	case r.revoked:
 		ended := r.ended
@@ -338,16 +347,28 @@ func (h *History) Count() int {
 	return len(h.keys)
 }
 
+// Of returns a Keyring of those keys alone that signed the entry with this leaf. An
+// entry must be opened again with these: others may have come between, and a
+// signature that names no key is by who is found first.
+func (h *History) Of(l *leaf.Leaf) attest.Keyring {
+	var list []*attest.PublicKey
+	for _, fp := range l.Keys {
+		if k, ok := h.Lookup(fp); ok {
+			list = append(list, k)
+		}
+	}
+	return attest.NewKeyring(list...)
+}
+
 // Lookup implements attest.Keyring. Keys that may not sign any more are found
 // too: their signatures still verify, and who asks refuses them for what they are.
 func (h *History) Lookup(fp leaf.Fingerprint) (*attest.PublicKey, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	r := h.keys[fp]
-	if r == nil {
-		return nil, false
+	if r := h.keys[fp]; r != nil {
+		return r.public, true
 	}
-	return r.newest(), true
+	return nil, false
 }
 
 // Hinted implements attest.Keyring.
@@ -356,7 +377,7 @@ func (h *History) Hinted(keyID string) []*attest.PublicKey {
 	defer h.mu.RUnlock()
 	var list []*attest.PublicKey
 	for _, r := range h.hinted[keyID] {
-		list = append(list, r.newest())
+		list = append(list, r.public)
 	}
 	return list
 }

@@ -31,7 +31,8 @@ type Key struct {
 	PEM         string // all that is known of it, as attest.ParsePublicKey reads it
 	Operator    string // as the entry Enrolled claims
 	URL         string
-	// Enrolled is the index of its latest enrolment; without one, of the oldest
+	// Enrolled is the index of its latest enrolment, that of an OpenPGP key which
+	// says nothing new left out; without one, of the oldest
 	// endorsement that stands, or if none does, of the last that stood.
 	Enrolled uint64
 	// Endorser signed the entry Enrolled, if the key did not.

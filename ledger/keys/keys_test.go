@@ -7,11 +7,13 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/attest/pgptest"
 	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -402,5 +404,34 @@ func TestKeysAreFound(t *testing.T) {
 	}
 	if got := s.Candidates(); len(got) != 32 || got[31].Fingerprint != signer(t, "k39").Public.Fingerprint {
 		t.Errorf("%d candidates", len(got))
+	}
+}
+
+// A ledger at work does not keep what keys were: one that is updated often would
+// take all its memory. An audit does.
+func TestWhatKeysWere(t *testing.T) {
+	p := pgptest.New(t, "somebody")
+	for _, present := range []bool{false, true} {
+		h := new(keys.History)
+		if present {
+			keys.NewAdmission(h)
+		}
+		for i := range uint64(5) {
+			p.Lives(1000 * time.Hour)
+			a, err := attest.Open(p.Public(), attest.NewKeyring())
+			if err == nil {
+				_, err = h.Apply(keys.EventOf(a, i))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		newest, _ := h.Lookup(p.Fingerprint())
+		if was, ok := h.LookupAt(p.Fingerprint(), 1); ok == present || ok && was == newest {
+			t.Errorf("of the present alone: %v; it is known what the key was: %v", present, ok)
+		}
+		if is, _ := h.LookupAt(p.Fingerprint(), 5); is != newest {
+			t.Error("it is not known what the key is")
+		}
 	}
 }

@@ -107,7 +107,7 @@ func (x *index) replay(ctx context.Context, history *keys.History, e *about) err
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", e.index, err)
 	}
-	att, err := attest.Open(raw, history)
+	att, err := attest.Open(raw, history.Of(e.leaf))
 	if err == nil && string(att.Text) != string(e.text) {
 		return fmt.Errorf("the attestation of entry %d is not what it logs", e.index)
 	}

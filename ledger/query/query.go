@@ -37,6 +37,8 @@ type Service struct {
 	Keys interface {
 		Lookup(leaf.Fingerprint) (*attest.PublicKey, bool)
 	}
+
+	pasts pasts
 }
 
 // GetAttestation implements cairnv1.LedgerServiceServer.
@@ -81,14 +83,16 @@ func (s *Service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestatio
 }
 
 // enrolled returns the keys of an attestation that are enrolled: all of them, but
-// of those that it brings itself.
+// of those that it brings itself. They are as they verify it.
 func (s *Service) enrolled(ctx context.Context, att *attest.Attestation) ([]*store.Key, error) {
 	keys := make([]*store.Key, 0, len(att.Keys))
 	for _, k := range att.Keys {
 		key, err := s.Index.Key(ctx, k.Fingerprint)
 		switch {
 		case err == nil:
-			keys = append(keys, key)
+			as := *key
+			as.PEM = k.PEM
+			keys = append(keys, &as)
 		case !errors.Is(err, store.ErrNotFound) || !att.Leaf.BringsKeys():
 			return nil, err
 		}
@@ -117,6 +121,12 @@ func (s *Service) open(ctx context.Context, e *store.Entry) (*attest.Attestation
 		}
 	}
 	att, err := attest.Open(raw, attest.NewKeyring(keys...))
+	if r, ok := reason.Of(err); ok && r.Reason == reason.KeyNotValid {
+		if err := s.remember(ctx, keys, e.Index); err != nil {
+			return nil, err
+		}
+		att, err = attest.Open(raw, attest.NewKeyring(keys...))
+	}
 	if err != nil {
 		return nil, reason.Errorf(reason.InternalError, "reading attestation %s back: %w", l.Envelope, err)
 	}
@@ -124,6 +134,21 @@ func (s *Service) open(ctx context.Context, e *store.Entry) (*attest.Attestation
 		return nil, reason.Errorf(reason.InternalError, "the bytes held of attestation %s are not what entry %d logs", l.Envelope, e.Index)
 	}
 	return att, nil
+}
+
+// remember makes OpenPGP keys what they were before an entry.
+func (s *Service) remember(ctx context.Context, list []*attest.PublicKey, index uint64) error {
+	for i, k := range list {
+		if !k.Fingerprint.OpenPGP() {
+			continue
+		}
+		was, err := s.asOf(ctx, k, index)
+		if err != nil {
+			return err
+		}
+		list[i] = was
+	}
+	return nil
 }
 
 // GetKey implements cairnv1.LedgerServiceServer.

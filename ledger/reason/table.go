@@ -119,7 +119,7 @@ var table = []Row{
 		"Sign with a valid key; if its owner has extended the key, enrol it as it is now."},
 	{KeyNotEnrolled, FailedPrecondition, 400, ExitNo,
 		"No enrolled key made this signature.",
-		"Enrol the key first: `cairn enrol --key KEY --operator URI`, then submit again. A key that cannot enrol itself is endorsed by one that did."},
+		"Enrol the key first: `cairn enrol --key KEY --operator URI`, then submit again."},
 	{KeyRevoked, FailedPrecondition, 400, ExitNo,
 		"The key was revoked in this log, or its last endorsement withdrawn; what it signed before stays valid at its time.",
 		"Sign with another enrolled key. A key whose endorsement was withdrawn may enrol itself, or be endorsed again."},

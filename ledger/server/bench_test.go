@@ -121,8 +121,15 @@ func benchEnrol(b testing.TB, in *intake.Intake) {
 // benchParts opens the parts of a ledger in a temporary directory.
 func benchParts(b testing.TB) (*server.Config, *intake.Intake, *checkpoint.Publisher) {
 	b.Helper()
+	cfg, in, pub, _ := benchPartsIn(b)
+	return cfg, in, pub
+}
+
+// benchPartsIn is benchParts, and tells the directory.
+func benchPartsIn(b testing.TB) (cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher, dir string) {
+	b.Helper()
 	ctx := context.Background()
-	dir := b.TempDir()
+	dir = b.TempDir()
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // Tessera logs each of its steps
 	must := func(err error) {
 		b.Helper()
@@ -150,8 +157,7 @@ func benchParts(b testing.TB) (*server.Config, *intake.Intake, *checkpoint.Publi
 		}
 	})
 	prover := engine.NewProver(log)
-	var pub *checkpoint.Publisher
-	in, err := intake.New(ctx, intake.Config{Log: log, Prover: prover, Blobs: blobs, Index: index,
+	in, err = intake.New(ctx, intake.Config{Log: log, Prover: prover, Blobs: blobs, Index: index,
 		Window: 5 * time.Millisecond, Grew: func() { pub.Grew() }})
 	must(err)
 	pub = checkpoint.NewPublisher(checkpoint.Config{
@@ -161,7 +167,7 @@ func benchParts(b testing.TB) (*server.Config, *intake.Intake, *checkpoint.Publi
 	return &server.Config{
 		Intake: in, Publisher: pub, Prover: prover, Log: log, Blobs: blobs, Index: index,
 		Rekor: alias, VKey: key.VKey, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
-	}, in, pub
+	}, in, pub, dir
 }
 
 const benchSize = 3000

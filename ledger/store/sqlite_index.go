@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS endorsements (
 
 // IndexVersion is that of the tables, as their file's user_version. An index of
 // an earlier version is emptied when it is opened: the log has it all.
-const IndexVersion = 1
+const IndexVersion = 2
 
 // OpenSQLiteIndex opens the database at path and creates it if it is missing.
 func OpenSQLiteIndex(ctx context.Context, path string) (*SQLiteIndex, error) {
@@ -87,7 +87,7 @@ func createIndex(ctx context.Context) func(*sql.Tx) error {
 		}
 		schema := indexSchema
 		if version < IndexVersion {
-			schema = "DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS terms; DROP TABLE IF EXISTS keys;" +
+			schema = "DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS terms; DROP TABLE IF EXISTS keys; DROP TABLE IF EXISTS endorsements;" +
 				indexSchema + fmt.Sprintf("; PRAGMA user_version = %d", IndexVersion)
 		}
 		if _, err := tx.ExecContext(ctx, schema); err != nil {

@@ -30,6 +30,8 @@ func TestIndexOfAnotherVersion(t *testing.T) {
 	exec("CREATE TABLE entries (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT",
 		"CREATE TABLE terms (term BLOB NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (term, idx)) STRICT, WITHOUT ROWID",
 		"CREATE TABLE keys (fingerprint TEXT PRIMARY KEY, pem TEXT NOT NULL, operator TEXT NOT NULL, url TEXT NOT NULL, enrolled INTEGER NOT NULL, revoked INTEGER) STRICT",
+		"CREATE TABLE endorsements (key TEXT NOT NULL, endorser TEXT NOT NULL, idx INTEGER NOT NULL, operator TEXT NOT NULL, url TEXT NOT NULL, PRIMARY KEY (key, endorser)) STRICT, WITHOUT ROWID",
+		"INSERT INTO endorsements VALUES ('sha256:00', 'sha256:01', 0, 'operator', '')",
 		"INSERT INTO entries VALUES (0, x'00')",
 		"INSERT INTO keys VALUES ('sha256:00', 'pem', 'operator', '', 0, NULL)")
 	for range 2 {

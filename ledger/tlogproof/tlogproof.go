@@ -32,7 +32,7 @@ import (
 
 // Limits of a proof file.
 const (
-	MaxSize   = 1 << 20 // bytes
+	MaxSize   = 4 << 20 // bytes: leaf.MaxKeys OpenPGP keys of the largest size fit
 	MaxHashes = 63      // of a tree whose size is an int64
 )
 
