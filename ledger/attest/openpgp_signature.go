@@ -93,6 +93,16 @@ func errMalformed(format string, args ...any) error {
 	return reason.Errorf(reason.EnvelopeMalformed, "malformed OpenPGP signature: "+format, args...)
 }
 
+// hashSHA1 is the id of SHA-1.
+const hashSHA1 = 2
+
+// revokes reports whether signatures of a type end something. They are heeded also
+// over SHA-1: old programs made them in store, and whoever could forge one could do
+// no more than end what it is about.
+func revokes(t packet.SignatureType) bool {
+	return t == packet.SigTypeKeyRevocation || t == packet.SigTypeSubkeyRevocation || t == packet.SigTypeCertificationRevocation
+}
+
 // parsePGPSignature reads the body of a signature packet. A signature that is too
 // weak to count, or has a critical subpacket that is not known, is refused.
 func parsePGPSignature(body []byte) (*pgpSignature, error) {
@@ -100,10 +110,11 @@ func parsePGPSignature(body []byte) (*pgpSignature, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name, ok := weakHashes[f.head[3]]; ok {
+	heeded := f.head[3] == hashSHA1 && revokes(packet.SignatureType(f.head[1]))
+	if name, ok := weakHashes[f.head[3]]; ok && !heeded {
 		return nil, reason.Errorf(reason.SignatureTooWeak, "an OpenPGP signature over %s counts for nothing: sign with SHA-256 or better, in gpg with --digest-algo SHA512", name)
 	}
-	if !pgpHashes[f.head[3]] {
+	if !pgpHashes[f.head[3]] && !heeded {
 		return nil, errMalformed("unknown hash algorithm %d", f.head[3])
 	}
 	if f.material, err = canonicalMaterial(f.head[2], f.material); err != nil {
