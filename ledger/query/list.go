@@ -1,11 +1,13 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -21,6 +23,9 @@ const (
 	// attestation; the answer is of the order of their size.
 	maxClaims     = 250
 	maxClaimBytes = 4 << 20
+	// maxReading bounds how long it does so: what an OpenPGP key was at some index
+	// may have to be found out.
+	maxReading = 5 * time.Second
 	// maxPageBytes bounds the leaves of a page; at least one is given.
 	maxPageBytes = 2 << 20
 )
@@ -158,15 +163,11 @@ func (s *Service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactReque
 		return nil, err
 	}
 	a := artifact{digest: digest, service: s}
-	for i := range entries {
-		if a.bytes > maxClaimBytes {
-			resp.Truncated = true
-			break
-		}
-		if err := a.add(ctx, &entries[i]); err != nil {
-			return nil, err
-		}
+	cut, err := a.read(ctx, entries)
+	if err != nil {
+		return nil, err
 	}
+	resp.Truncated = resp.Truncated || cut
 	resp.Groups, resp.Materials = a.groups, a.materials
 	return resp, nil
 }
@@ -179,6 +180,28 @@ type artifact struct {
 	materials []*cairnv1.Resource
 	bytes     int             // of the attestations read
 	seen      map[string]bool // materials, by URI and digests
+}
+
+// read adds entries, and reports whether it left some out, as they take too much.
+func (a *artifact) read(ctx context.Context, entries []store.Entry) (cut bool, err error) {
+	reading, stop := context.WithTimeout(ctx, cmp.Or(a.service.Patience, maxReading))
+	defer stop()
+	for i := range entries {
+		if a.bytes > maxClaimBytes {
+			return true, nil
+		}
+		err := reading.Err()
+		if err == nil {
+			err = a.add(reading, &entries[i])
+		}
+		switch {
+		case err != nil && reading.Err() != nil && ctx.Err() == nil:
+			return true, nil
+		case err != nil:
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 func (a *artifact) add(ctx context.Context, e *store.Entry) error {
@@ -194,12 +217,12 @@ func (a *artifact) add(ctx context.Context, e *store.Entry) error {
 		return err
 	}
 	a.bytes += len(att.Raw)
-	g := a.group(outputFor(a.digest, &att.Claim))
-	g.Claims = append(g.Claims, &cairnv1.LoggedClaim{Index: int64(e.Index), Claim: protoClaim(att)})
 	keys, err := a.service.enrolled(ctx, att)
 	if err != nil {
 		return err
 	}
+	g := a.group(outputFor(a.digest, &att.Claim))
+	g.Claims = append(g.Claims, &cairnv1.LoggedClaim{Index: int64(e.Index), Claim: protoClaim(att)})
 	for _, key := range keys {
 		if i, ok := slices.BinarySearch(g.Operators, key.Operator); !ok {
 			g.Operators = slices.Insert(g.Operators, i, key.Operator)

@@ -64,6 +64,9 @@ func (s *Service) asOf(ctx context.Context, key *attest.PublicKey, index uint64)
 			if i >= index {
 				break
 			}
+			if err := ctx.Err(); err != nil {
+				return nil, err // each may take some milliseconds
+			}
 			if err := s.replay(ctx, &p.history, key.Fingerprint, i); err != nil {
 				return nil, err
 			}

@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
@@ -37,6 +38,9 @@ type Service struct {
 	Keys interface {
 		Lookup(leaf.Fingerprint) (*attest.PublicKey, bool)
 	}
+	// Patience is how long GetArtifact reads attestations before it answers with
+	// those that it has; 0 for maxReading.
+	Patience time.Duration
 
 	pasts pasts
 }
