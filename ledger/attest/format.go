@@ -60,6 +60,9 @@ func formatOf(raw []byte) (format, error) {
 // jsonFormat returns the format of a JSON object. What has no member of the
 // others is taken for DSSE, whose parser says what is wrong with it.
 func jsonFormat(raw []byte) format {
+	if bytes.HasPrefix(raw, []byte(`{"payloadType":`)) {
+		return jsonFormats["payload"] // as most begin: it saves the decoder
+	}
 	// The decoder reads a Buffer in place, and copies any other reader.
 	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
 	if _, err := d.ReadToken(); err != nil {
