@@ -5,11 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
-	"encoding/hex"
-	"encoding/pem"
 	"strings"
 
 	_ "crypto/sha512" // ECDSA keys above P-256
@@ -66,17 +63,7 @@ func certificateKey(cert *x509.Certificate) (*PublicKey, error) {
 	default:
 		return nil, reason.Errorf(reason.KeyUnsupported, "certificate with a key of type %T: want Ed25519, ECDSA or RSA", k)
 	}
-	// As Go writes it, so that one key has one fingerprint.
-	der, err := x509.MarshalPKIXPublicKey(cert.PublicKey)
-	if err != nil {
-		return nil, reason.Errorf(reason.KeyUnsupported, "encoding the certificate's key: %w", err)
-	}
-	sum := sha256.Sum256(der)
-	return &PublicKey{
-		Fingerprint: leaf.Fingerprint("sha256:" + hex.EncodeToString(sum[:])),
-		PEM:         string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
-		key:         cert.PublicKey,
-	}, nil
+	return pkixKey(cert.PublicKey)
 }
 
 // hashOf returns the hash that Sigstore pairs with an ECDSA key's curve; 0 if it has

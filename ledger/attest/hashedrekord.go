@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -9,7 +8,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"maps"
 	"slices"
 	"strings"
@@ -26,19 +24,18 @@ const FormatHashedRekord = leaf.FormatHashedRekord
 type rekorScheme struct {
 	algorithm string // of leaf.Digest
 	fits      func(key crypto.PublicKey) bool
-	verify    func(key crypto.PublicKey, digest, sig []byte) bool
 }
 
 // rekorSchemes are those that Rekor's servers take, but for ECDSA P-384 with
 // SHA-384: leaves have no such digests. Rekor takes a key also under the name of
 // another kind, as long as the digest is the same; here the name must be right.
 var rekorSchemes = map[string]rekorScheme{
-	"PKIX_RSA_PKCS1V15_2048_SHA256": {"sha256", isRSA(2048), verifyRSA},
-	"PKIX_RSA_PKCS1V15_3072_SHA256": {"sha256", isRSA(3072), verifyRSA},
-	"PKIX_RSA_PKCS1V15_4096_SHA256": {"sha256", isRSA(4096), verifyRSA},
-	"PKIX_ECDSA_P256_SHA_256":       {"sha256", isECDSA(elliptic.P256()), verifyECDSA},
-	"PKIX_ECDSA_P521_SHA_512":       {"sha512", isECDSA(elliptic.P521()), verifyECDSA},
-	"PKIX_ED25519_PH":               {"sha512", isEd25519, verifyEd25519ph},
+	"PKIX_RSA_PKCS1V15_2048_SHA256": {"sha256", isRSA(2048)},
+	"PKIX_RSA_PKCS1V15_3072_SHA256": {"sha256", isRSA(3072)},
+	"PKIX_RSA_PKCS1V15_4096_SHA256": {"sha256", isRSA(4096)},
+	"PKIX_ECDSA_P256_SHA_256":       {"sha256", isECDSA(elliptic.P256())},
+	"PKIX_ECDSA_P521_SHA_512":       {"sha512", isECDSA(elliptic.P521())},
+	"PKIX_ED25519_PH":               {"sha512", isEd25519},
 }
 
 // schemeOf returns what the keyDetails of an entry name.
@@ -65,10 +62,6 @@ func isRSA(bits int) func(crypto.PublicKey) bool {
 	}
 }
 
-func verifyRSA(key crypto.PublicKey, digest, sig []byte) bool {
-	return rsa.VerifyPKCS1v15(key.(*rsa.PublicKey), crypto.SHA256, digest, sig) == nil
-}
-
 func isECDSA(curve elliptic.Curve) func(crypto.PublicKey) bool {
 	return func(key crypto.PublicKey) bool {
 		k, ok := key.(*ecdsa.PublicKey)
@@ -76,19 +69,9 @@ func isECDSA(curve elliptic.Curve) func(crypto.PublicKey) bool {
 	}
 }
 
-func verifyECDSA(key crypto.PublicKey, digest, sig []byte) bool {
-	return ecdsa.VerifyASN1(key.(*ecdsa.PublicKey), digest, sig)
-}
-
 func isEd25519(key crypto.PublicKey) bool {
 	_, ok := key.(ed25519.PublicKey)
 	return ok
-}
-
-// Ed25519 of a message cannot be verified from a digest of it: that takes the
-// message. So it is Ed25519ph, of RFC 8032.
-func verifyEd25519ph(key crypto.PublicKey, digest, sig []byte) bool {
-	return ed25519.VerifyWithOptions(key.(ed25519.PublicKey), digest, sig, &ed25519.Options{Hash: crypto.SHA512}) == nil
 }
 
 // openHashedRekord reads an entry of Rekor v2, which is its own leaf. It is signed
@@ -105,7 +88,7 @@ func openHashedRekord(raw []byte, _ Keyring) (*Attestation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := verifyRekor(e, key.key); err != nil {
+	if err := verifyRekor(e, key); err != nil {
 		return nil, err
 	}
 	l, err := leaf.Parse(raw)
@@ -127,18 +110,18 @@ func openHashedRekord(raw []byte, _ Keyring) (*Attestation, error) {
 	}, nil
 }
 
-func verifyRekor(e *leaf.HashedRekord, key crypto.PublicKey) error {
+func verifyRekor(e *leaf.HashedRekord, key *PublicKey) error {
 	s, err := schemeOf(e.KeyDetails)
 	if err != nil {
 		return err
 	}
-	if !s.fits(key) {
+	if !s.fits(key.key) {
 		return reason.Errorf(reason.KeyUnsupported, "the key is no %s", e.KeyDetails)
 	}
 	if !strings.HasPrefix(string(e.Digest), s.algorithm+":") {
 		return reason.Errorf(reason.DigestInvalid, "digest %s, but %s signs %s", e.Digest, e.KeyDetails, s.algorithm)
 	}
-	if !s.verify(key, e.Digest.Bytes(), e.Signature) {
+	if ok, _ := key.verifyDigest(e.Digest, e.Signature); !ok {
 		return reason.Errorf(reason.SignatureInvalid, "the signature of %s does not verify with the key in the entry", e.Digest)
 	}
 	return nil
@@ -162,13 +145,12 @@ func rekorKey(e *leaf.HashedRekord) (key *PublicKey, identity *CertificateIdenti
 	if err != nil {
 		return nil, nil, reason.Errorf(reason.KeyUnsupported, "parsing the entry's key: %w", err)
 	}
+	if key, err = pkixKey(parsed); err != nil {
+		return nil, nil, err
+	}
 	// A key has one fingerprint, so it must have one encoding.
-	if again, err := x509.MarshalPKIXPublicKey(parsed); err != nil || !bytes.Equal(again, spki) {
+	if string(key.Fingerprint) != string(leaf.SHA256(spki)) {
 		return nil, nil, reason.Errorf(reason.KeyUnsupported, "the entry's key is not in its canonical encoding")
 	}
-	return &PublicKey{
-		Fingerprint: leaf.Fingerprint(leaf.SHA256(spki)),
-		PEM:         string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})),
-		key:         parsed,
-	}, identity, nil
+	return key, identity, nil
 }

@@ -68,13 +68,18 @@ func NewPublicKey(key crypto.PublicKey) (*PublicKey, error) {
 	default:
 		return nil, reason.Errorf(reason.KeyUnsupported, "key of type %T, want Ed25519 or ECDSA P-256", key)
 	}
+	return pkixKey(key)
+}
+
+// pkixKey returns key as a PublicKey, of whatever kind it is. It is encoded as Go
+// does, so that one key has one fingerprint.
+func pkixKey(key crypto.PublicKey) (*PublicKey, error) {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
 		return nil, reason.Errorf(reason.KeyUnsupported, "encoding public key: %w", err)
 	}
-	sum := sha256.Sum256(der)
 	return &PublicKey{
-		Fingerprint: leaf.Fingerprint("sha256:" + hex.EncodeToString(sum[:])),
+		Fingerprint: leaf.Fingerprint(leaf.SHA256(der)),
 		PEM:         string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 		key:         key,
 	}, nil
