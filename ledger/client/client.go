@@ -106,7 +106,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 		c.timeout = DefaultTimeout
 	}
 	if c.sleep == nil {
-		c.sleep = sleep
+		c.sleep = Sleep
 	}
 	h := http.Client{}
 	if opts.HTTP != nil {
@@ -128,8 +128,8 @@ func (c *Client) URL() string {
 	return c.base.String()
 }
 
-// SameHost is a redirect policy that stays at one host. Following one elsewhere would let whoever
-// controls an answer choose who is asked.
+// SameHost is a redirect policy that stays at one host. Following one elsewhere
+// would let whoever controls an answer choose who is asked.
 func SameHost(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	if req.URL.Host != first.Host || req.URL.Scheme != first.Scheme {
@@ -141,7 +141,8 @@ func SameHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for d, or until ctx ends, whose error it then returns.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

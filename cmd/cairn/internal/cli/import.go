@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -70,7 +70,7 @@ func (a *app) runImport(ctx context.Context, src importer.Source, f *importFlags
 	im := importer.Import{
 		Source: src,
 		Keys:   f.enrolled,
-		Sleep:  quietSleep,
+		Sleep:  client.Sleep,
 		Progress: func(r *importer.Report) {
 			progress.Showf("%s", r.Line())
 		},
@@ -114,7 +114,7 @@ func stateProblem(path string, err error) error {
 func (a *app) connectForMany(ctx context.Context) (*online, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost, transport.MaxIdleConns = importer.InFlight, importer.InFlight
-	a.http, a.patience = &http.Client{Transport: transport}, quietSleep
+	a.http, a.patience = &http.Client{Transport: transport}, client.Sleep
 	o, err := a.connect()
 	if err != nil {
 		return nil, err
@@ -123,17 +123,6 @@ func (a *app) connectForMany(ctx context.Context) (*online, error) {
 		return nil, cmdline.Doing("asking for the log's origin", err)
 	}
 	return o, nil
-}
-
-func quietSleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // answerImport answers with a report, of a failed import too. Where something

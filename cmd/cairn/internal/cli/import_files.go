@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/cairn/internal/importer"
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
+	"github.com/cairnlog/cairn/ledger/client"
 )
 
 // maxKeyring bounds a keyring that is read.
@@ -40,7 +41,7 @@ func (f *keyringFlags) keys() (importer.Keys, error) {
 
 // web returns what gets the files of sources.
 func (a *app) web() *importer.Web {
-	return &importer.Web{Client: &http.Client{Timeout: a.timeout}, Agent: a.userAgent(), Sleep: quietSleep}
+	return &importer.Web{Client: &http.Client{Timeout: a.timeout}, Agent: a.userAgent(), Sleep: client.Sleep}
 }
 
 func (a *app) newImportBuildinfo() *cobra.Command {

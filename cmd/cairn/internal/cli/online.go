@@ -94,7 +94,7 @@ func (a *app) clientOptions() client.Options {
 // sleep waits before the client asks again, and says so.
 func (a *app) sleep(ctx context.Context, d time.Duration) error {
 	a.Note("the ledger asks to wait; trying again in %s", d.Round(100*time.Millisecond))
-	return quietSleep(ctx, d)
+	return client.Sleep(ctx, d)
 }
 
 // checkpoint holds the checkpoint of an answer to the policy, and to what is
