@@ -159,6 +159,41 @@ func TestUnderKills(t *testing.T) {
 	})
 }
 
+// TestUnderRestartsOfPostgreSQL stops Trillian's database while entries are placed.
+// What its log server then answers must pass for a failure that passes, and no root
+// for one of a tree that lost its leaves.
+func TestUnderRestartsOfPostgreSQL(t *testing.T) {
+	e2etest.Interop(t)
+	db := pgtest.Start(t)
+	cfg := newConfig(t, dial(t, two(t, peers.StartTrillianOnPostgreSQL(t, db.Database(t)))))
+	p := start(t, cfg)
+	const rounds, each = 6, 400
+	for round := range rounds {
+		for i := range each {
+			if _, err := p.Place(t.Context(), []engine.Entry{{Leaf: fmt.Appendf(nil, "leaf %d of round %d", i, round)}}); err != nil {
+				t.Fatal(err)
+			}
+			if i != each/2 {
+				continue
+			}
+			stop := db.Stop
+			if round%2 == 1 {
+				stop = db.Kill
+			}
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		awaitSize(t, p, uint64(round+1)*each)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // hashes are stored hashes in memory.
 type hashes []tlog.Hash
 
