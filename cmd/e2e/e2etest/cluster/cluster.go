@@ -103,6 +103,19 @@ func (c *Cluster) Init() (tree int64) {
 	return made.Tree
 }
 
+// Stranger writes the configuration of a front end of another log in the same
+// bucket and Trillian, with a database of its URL, and returns the file.
+func (c *Cluster) Stranger(origin, database string) (file string) {
+	c.t.Helper()
+	name := "stranger-" + strings.ReplaceAll(origin, "/", "-")
+	if _, err := checkpoint.CreateKey(c.path(name+".key"), origin); err != nil {
+		c.t.Fatal(err)
+	}
+	text := strings.NewReplacer(c.path("ledger.key"), c.path(name+".key"), strconv.Quote(c.Database), strconv.Quote(database),
+		"policy: "+c.Policy+"\n", "").Replace(c.shared)
+	return c.write(name+".yaml", text+"http: 127.0.0.1:0\ngrpc: 127.0.0.1:0\n")
+}
+
 // Front is a front end, which may run or not.
 type Front struct {
 	*e2etest.Process // the one that was started last
