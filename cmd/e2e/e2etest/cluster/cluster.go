@@ -137,7 +137,12 @@ func (c *Cluster) Launch(name string) *Front {
 		f.URL = "http://" + f.HTTP
 		f.config = c.write(name+".yaml", c.shared+"http: "+f.HTTP+"\ngrpc: "+f.GRPC+"\n")
 		c.fronts[name] = f
-		c.t.Cleanup(func() { f.resume() })
+		c.t.Cleanup(func() {
+			f.resume()
+			if c.t.Failed() {
+				c.t.Logf("front end %s said, since it was last started:\n%s", f.Name, f.Stderr)
+			}
+		})
 	}
 	f.Process, f.paused = e2etest.Start(c.t, exec.Command(filepath.Join(c.bin, "cairn-ledger"), "-config", f.config)), false
 	return f
