@@ -110,9 +110,8 @@ func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
 		return usageError{err}
 	}
 	d.closers = append(d.closers, conn)
-	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.closers = append(d.closers, closer(stop))
-	sequence := store.NewPostgresSequence(listening, d.database)
+	sequence := store.NewPostgresSequence(d.database)
+	d.closers = append(d.closers, sequence)
 	d.trillian = engine.OpenTrillian(engine.TrillianConfig{
 		Conn: conn, Tree: tree, Sequence: sequence, Bucket: objects{d.objects}, Log: d.logger,
 		Grew: func(uint64) { d.grew() },
