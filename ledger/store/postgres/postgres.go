@@ -173,7 +173,11 @@ func (p *Pool) tryTx(ctx context.Context, opts pgx.TxOptions, f func(pgx.Tx) err
 	defer conn.Release()
 	tx, err := conn.BeginTx(ctx, opts)
 	if err != nil {
-		return conn.Conn().IsClosed(), fmt.Errorf("beginning transaction: %w", err)
+		gone := conn.Conn().IsClosed()
+		if gone {
+			p.Reset() // the others that idle are most likely dead, too
+		}
+		return gone, fmt.Errorf("beginning transaction: %w", err)
 	}
 	if err := f(tx); err != nil {
 		again := isConflict(err) || conn.Conn().IsClosed() && isUnavailable(err)
