@@ -50,7 +50,7 @@ func two(t *testing.T, tr *peers.Trillian) *peers.Trillian {
 }
 
 // dial returns a connection to all log servers.
-func dial(t *testing.T, tr *peers.Trillian) *grpc.ClientConn {
+func dial(t testing.TB, tr *peers.Trillian) *grpc.ClientConn {
 	t.Helper()
 	conn, err := engine.DialTrillian(strings.Join(tr.Addrs, ","), nil)
 	if err != nil {
@@ -62,7 +62,7 @@ func dial(t *testing.T, tr *peers.Trillian) *grpc.ClientConn {
 
 // newConfig returns that of a new log, with its sequence in a database of the server
 // and its tiles in a directory.
-func newConfig(t *testing.T, conn *grpc.ClientConn, database string) engine.TrillianConfig {
+func newConfig(t testing.TB, conn *grpc.ClientConn, database string) engine.TrillianConfig {
 	t.Helper()
 	tree, err := engine.CreateTree(t.Context(), conn, t.Name())
 	if err != nil {
@@ -96,7 +96,7 @@ type process struct {
 	ended  chan error
 }
 
-func start(t *testing.T, cfg engine.TrillianConfig) *process {
+func start(t testing.TB, cfg engine.TrillianConfig) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{Trillian: engine.OpenTrillian(cfg), cancel: cancel, ended: make(chan error, 1)}
@@ -251,7 +251,7 @@ func kill(t *testing.T, p *e2etest.Process) {
 	p.Wait(t)
 }
 
-func awaitSize(t *testing.T, log engine.Log, size uint64) {
+func awaitSize(t testing.TB, log engine.Log, size uint64) {
 	t.Helper()
 	for deadline := time.Now().Add(e2etest.Patience); ; time.Sleep(10 * time.Millisecond) {
 		got, err := log.Size(t.Context())
