@@ -55,8 +55,11 @@ func newMetrics(reg prometheus.Registerer, board *checkpoint.Board, now func() t
 	return m
 }
 
+// methodName returns the name of a method without its service.
+func methodName(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
+
 func (m *metrics) request(method string, row reason.Row, took time.Duration) {
-	method = method[strings.LastIndexByte(method, '/')+1:]
+	method = methodName(method)
 	r := string(row.Reason)
 	if r == "" {
 		r = "OK"

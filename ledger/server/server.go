@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
@@ -43,8 +44,10 @@ type Config struct {
 	// Rebuilderd answers rebuilderd's clients; nil for nobody.
 	Rebuilderd http.Handler
 	VKey       string // the log's verifier key, for people to copy
-	Logger     *slog.Logger
-	Now        func() time.Time
+	// Metrics are shown beside those of requests.
+	Metrics []prometheus.Collector
+	Logger  *slog.Logger
+	Now     func() time.Time
 }
 
 // Server serves a ledger's interfaces.
@@ -76,7 +79,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Builds == nil {
 		s.cfg.Builds = noBuilds{}
 	}
-	reg.MustRegister(s.cfg.Builds)
+	reg.MustRegister(append(cfg.Metrics, s.cfg.Builds)...)
 	in := &interceptors{metrics: m, log: cfg.Logger}
 	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in)
 	s.certs = &certifications{service: svc, in: in}
@@ -88,7 +91,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("parsing the front page: %w", err)
 	}
 	s.http = &http.Server{
-		Handler:           s.routes(reg),
+		Handler:           observe.Handler(s.routes(reg), cfg.Logger),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,
