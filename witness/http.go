@@ -63,19 +63,22 @@ func (w *Witness) serveAdd(rw http.ResponseWriter, r *http.Request) {
 
 func (w *Witness) refuseRequest(rw http.ResponseWriter, r *http.Request, err error) {
 	var refusal *Refusal
-	switch {
-	case !errors.As(err, &refusal):
+	if !errors.As(err, &refusal) {
 		// What went wrong inside is for the operator.
 		w.config.Logger.ErrorContext(r.Context(), "adding a checkpoint failed", "err", err)
 		http.Error(rw, "the witness failed", http.StatusInternalServerError)
-	case refusal.Code == http.StatusConflict:
+		return
+	}
+	w.config.Logger.DebugContext(r.Context(), "not cosigned", "code", refusal.Code, "err", err)
+	switch refusal.Code {
+	case http.StatusConflict:
 		rw.Header().Set("Content-Type", sizeType)
 		rw.WriteHeader(http.StatusConflict)
 		_, _ = fmt.Fprintf(rw, "%d\n", refusal.Size)
+	case http.StatusServiceUnavailable:
+		rw.Header().Set("Retry-After", strconv.Itoa(int(maxBackoff.Seconds())))
+		fallthrough
 	default:
-		if refusal.Code == http.StatusServiceUnavailable {
-			rw.Header().Set("Retry-After", strconv.Itoa(int(maxBackoff.Seconds())))
-		}
 		http.Error(rw, refusal.Message, refusal.Code)
 	}
 }

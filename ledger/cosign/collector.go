@@ -25,9 +25,11 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
@@ -60,6 +62,8 @@ type Collector struct {
 	tree     tlog.Tree // what is being collected for
 	sigs     map[string]note.Signature
 	rollback *RollbackError // once there is proof of one, for good
+
+	metrics *metrics
 }
 
 var (
@@ -73,7 +77,8 @@ func New(cfg Config) *Collector {
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 3*time.Second)
 	cfg.CollectTimeout = cmp.Or(cfg.CollectTimeout, 5*time.Second)
 	cfg.Pause = cmp.Or(cfg.Pause, 250*time.Millisecond)
-	c := &Collector{cfg: cfg, client: newHTTPClient(), arrived: make(chan struct{}, 1), tree: tlog.Tree{N: unknownSize}}
+	c := &Collector{cfg: cfg, client: newHTTPClient(), arrived: make(chan struct{}, 1), tree: tlog.Tree{N: unknownSize},
+		metrics: newMetrics()}
 	for _, w := range cfg.Policy.Witnesses() {
 		if w.URL != "" {
 			c.workers = append(c.workers, &worker{
@@ -83,6 +88,7 @@ func New(cfg Config) *Collector {
 				target:    make(chan target, 1),
 				pause:     cfg.Pause,
 			})
+			c.metrics.know(w.Name)
 		}
 	}
 	return c
@@ -101,7 +107,7 @@ func (c *Collector) Run(ctx context.Context) {
 // Cosign implements checkpoint.Witnesses: it returns as soon as the
 // cosignatures satisfy the policy.
 func (c *Collector) Cosign(ctx context.Context, signed []byte, tree tlog.Tree) ([]byte, error) {
-	c.begin(signed, tree)
+	c.begin(ctx, signed, tree)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.CollectTimeout)
 	defer cancel()
 	for {
@@ -109,9 +115,14 @@ func (c *Collector) Cosign(ctx context.Context, signed []byte, tree tlog.Tree) (
 		if err != nil {
 			return nil, err
 		}
-		if _, _, refused := torchwood.VerifyCheckpoint(merged, c.cfg.Policy); refused == nil {
+		_, n, refused := torchwood.VerifyCheckpoint(merged, c.cfg.Policy)
+		if refused == nil {
+			c.attempted(n.Sigs)
 			return merged, nil
 		} else if ctx.Err() != nil {
+			if n, err := openAll(merged, c.cfg.Policy); err == nil {
+				c.attempted(n.Sigs)
+			}
 			return nil, fmt.Errorf("%w for size %d: %w", checkpoint.ErrUnwitnessed, tree.N, refused)
 		}
 		select {
@@ -133,6 +144,9 @@ func (c *Collector) Late(published []byte, tree tlog.Tree) ([]byte, bool) {
 	if err != nil || len(merged) == len(published) {
 		return nil, false
 	}
+	if n, err := openAll(merged, c.cfg.Policy); err == nil {
+		c.attempted(n.Sigs)
+	}
 	return merged, true
 }
 
@@ -140,12 +154,12 @@ func (c *Collector) Late(published []byte, tree tlog.Tree) ([]byte, bool) {
 func (c *Collector) Arrived() <-chan struct{} { return c.arrived }
 
 // begin makes every worker ask for the cosignature of a checkpoint.
-func (c *Collector) begin(signed []byte, tree tlog.Tree) {
+func (c *Collector) begin(ctx context.Context, signed []byte, tree tlog.Tree) {
 	c.mu.Lock()
 	c.tree, c.sigs = tree, make(map[string]note.Signature)
 	c.mu.Unlock()
 	for _, w := range c.workers {
-		w.aim(target{signed: signed, tree: tree})
+		w.aim(target{signed: signed, tree: tree, place: observe.Here(ctx)})
 	}
 }
 
@@ -213,6 +227,7 @@ func openAll(signed []byte, known note.Verifiers) (*note.Note, error) {
 type target struct {
 	signed []byte
 	tree   tlog.Tree
+	place  trace.SpanContext // of the publication
 }
 
 // worker asks one witness.
@@ -263,7 +278,11 @@ func (w *worker) run(ctx context.Context) {
 
 // attempt asks for a cosignature once, and reports whether it came.
 func (w *worker) attempt(ctx context.Context, t target) bool {
+	ctx, span := observe.StartClient(observe.At(ctx, t.place), "cosign.ask")
+	span.Text("cairn.witness", w.peer.witness.Name)
 	sig, err := w.ask(ctx, t)
+	span.End(err)
+	w.asked(err)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.logger.WarnContext(ctx, "no cosignature", slog.Int64("size", t.tree.N), slog.Any("err", err))

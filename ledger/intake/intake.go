@@ -33,6 +33,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/keys"
@@ -74,8 +77,10 @@ type Intake struct {
 	ring     *keys.Admission
 	limits   *limiters
 	queue    chan *call
-	appended chan []*call
+	appended chan appended
 	bytes    atomic.Int64
+	// unpublished is where in traces batches were appended: see Unpublished.
+	unpublished observe.Handover
 
 	mu    sync.Mutex
 	calls map[store.Term]*call // under way, by each of their terms
@@ -84,11 +89,19 @@ type Intake struct {
 	halted context.Context
 }
 
+// appended is a batch whose leaves the log has.
+type appended struct {
+	calls []*call
+	ctx   context.Context // of the span
+	span  observe.Span
+}
+
 // call is one submission under way, shared by all who submit the same.
 type call struct {
 	att    *attest.Attestation
 	terms  [2]store.Term // as of termsOf
 	future engine.Future
+	asked  trace.SpanContext // where in a trace it was submitted
 
 	done    chan struct{} // closed when the fields below are set
 	index   uint64
@@ -117,7 +130,7 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 		ring:     keys.NewAdmission(history),
 		limits:   newLimiters(cfg.Limits),
 		queue:    make(chan *call, maxQueued),
-		appended: make(chan []*call, 2),
+		appended: make(chan appended, 2),
 		calls:    make(map[store.Term]*call),
 		halt:     halt,
 		halted:   halted,
@@ -142,19 +155,14 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	if in.bytes.Add(held) > maxBytes {
 		return nil, overloaded("bytes", maxBytes)
 	}
-	att, err := attest.Open(raw, in.ring)
+	att, err := in.verify(ctx, raw, accept)
 	if err != nil {
-		return nil, err
-	}
-	if err := accept(att); err != nil {
-		return nil, err
-	}
-	if err := in.trusted(att); err != nil {
 		return nil, err
 	}
 	c, first := in.join(att)
 	if first {
 		held = 0 // the call holds them now, also if ctx ends before it
+		c.asked = observe.Here(ctx)
 		in.begin(c)
 	}
 	select {
@@ -168,6 +176,20 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 		return nil, c.err
 	}
 	return &Result{Index: c.index, Leaf: c.text, Created: c.created && first}, nil
+}
+
+// verify opens an attestation, and refuses one that cannot be taken.
+func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.Attestation) error) (att *attest.Attestation, err error) {
+	_, span := observe.Start(ctx, "submit.verify")
+	defer func() { span.End(err) }()
+	span.Int("cairn.bytes", int64(len(raw)))
+	if att, err = attest.Open(raw, in.ring); err != nil {
+		return nil, err
+	}
+	if err := accept(att); err != nil {
+		return nil, err
+	}
+	return att, in.trusted(att)
 }
 
 // trusted refuses an attestation with a certificate that nobody vouches for: its key
@@ -256,7 +278,7 @@ func (in *Intake) Run(ctx context.Context) error {
 		in.resolve()
 	}()
 	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
-		if err := in.append(context.WithoutCancel(ctx), batch); err != nil {
+		if err := in.appendTraced(context.WithoutCancel(ctx), batch); err != nil {
 			in.Halt(err)
 			break
 		}
@@ -307,6 +329,22 @@ func (in *Intake) collect(ctx context.Context) []*call {
 	return batch
 }
 
+// appendTraced is append as a step of the submissions in the batch.
+func (in *Intake) appendTraced(ctx context.Context, batch []*call) error {
+	if !observe.Tracing() {
+		return in.append(ctx, batch)
+	}
+	asked := make([]trace.SpanContext, 0, len(batch))
+	for _, c := range batch {
+		asked = append(asked, c.asked)
+	}
+	ctx, span := observe.StartFor(ctx, "intake.batch", asked)
+	span.Int("cairn.batch.size", int64(len(batch)))
+	err := in.append(ctx, batch)
+	span.End(err)
+	return err
+}
+
 // append makes a batch's bytes durable and appends its leaves.
 func (in *Intake) append(ctx context.Context, batch []*call) error {
 	batch, err := in.answerKnown(ctx, batch)
@@ -330,13 +368,17 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	if len(accepted) == 0 {
 		return nil
 	}
-	if err := in.cfg.Blobs.Put(ctx, blobs); err != nil {
+	putting, span := observe.Start(ctx, "blobs.put")
+	err = in.cfg.Blobs.Put(putting, blobs)
+	span.End(err)
+	if err != nil {
 		return err
 	}
+	appending, span := observe.Start(ctx, "log.append")
 	for _, c := range accepted {
-		c.future = in.cfg.Log.Append(ctx, c.att.Text)
+		c.future = in.cfg.Log.Append(appending, c.att.Text)
 	}
-	in.appended <- accepted
+	in.appended <- appended{accepted, appending, span}
 	return nil
 }
 
@@ -375,9 +417,11 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 // resolve waits for the indexes of appended batches, in order.
 func (in *Intake) resolve() {
 	for batch := range in.appended {
-		for _, c := range batch {
+		var failed error
+		for _, c := range batch.calls {
 			index, err := c.future()
 			if err != nil {
+				failed = err
 				in.Halt(err)
 				continue
 			}
@@ -385,6 +429,8 @@ func (in *Intake) resolve() {
 			in.letGo(c)
 			close(c.done)
 		}
+		batch.span.End(failed)
+		in.unpublished.Put(batch.ctx)
 		in.cfg.Grew()
 	}
 }
@@ -411,6 +457,10 @@ func (in *Intake) Pending() int {
 	defer in.mu.Unlock()
 	return len(in.calls) / len(call{}.terms)
 }
+
+// Unpublished returns where in traces batches were appended since it was called
+// last: what a publication is traced as a part of.
+func (in *Intake) Unpublished() []trace.SpanContext { return in.unpublished.Take() }
 
 // Keyring returns the keys of the indexed entries.
 func (in *Intake) Keyring() *keys.History { return in.ring.History }
