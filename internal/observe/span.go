@@ -159,7 +159,7 @@ type Handover struct {
 	places []trace.SpanContext
 }
 
-// Put adds the place that ctx is at. Of very many, the first are kept.
+// Put adds the place that ctx is at. Of very many, the last are kept.
 func (h *Handover) Put(ctx context.Context) {
 	place := Here(ctx)
 	if !place.IsSampled() {
@@ -167,9 +167,10 @@ func (h *Handover) Put(ctx context.Context) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.places) < maxPlaces {
-		h.places = append(h.places, place)
+	if len(h.places) == maxPlaces {
+		h.places = slices.Delete(h.places, 0, 1)
 	}
+	h.places = append(h.places, place)
 }
 
 // Take returns what was put since it was called last.

@@ -76,24 +76,18 @@ type Intake struct {
 	cfg      Config
 	ring     *keys.Admission
 	limits   *limiters
+	others   *others // nil if the log has no other intake
 	queue    chan *call
-	appended chan appended
+	appended chan appended // by an intake that is alone
 	bytes    atomic.Int64
-	// unpublished is where in traces batches were appended: see Unpublished.
-	unpublished observe.Handover
+
+	unpublished observe.Handover // where in traces batches were appended
 
 	mu    sync.Mutex
 	calls map[store.Term]*call // under way, by each of their terms
 
 	halt   context.CancelCauseFunc
 	halted context.Context
-}
-
-// appended is a batch whose leaves the log has.
-type appended struct {
-	calls []*call
-	ctx   context.Context // of the span
-	span  observe.Span
 }
 
 // call is one submission under way, shared by all who submit the same.
@@ -125,7 +119,7 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 		return nil, err
 	}
 	halted, halt := context.WithCancelCause(context.Background())
-	return &Intake{
+	in := &Intake{
 		cfg:      cfg,
 		ring:     keys.NewAdmission(history),
 		limits:   newLimiters(cfg.Limits),
@@ -134,7 +128,15 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 		calls:    make(map[store.Term]*call),
 		halt:     halt,
 		halted:   halted,
-	}, nil
+	}
+	if log, ok := cfg.Log.(engine.Shared); ok {
+		index, ok := cfg.Index.(KeyIndex)
+		if !ok {
+			return nil, errors.New("several intakes need an index that tells them which entries changed keys")
+		}
+		in.others = newOthers(log, &follower{index: index, ring: history, change: in.changeKeys})
+	}
+	return in, nil
 }
 
 // Submit takes one attestation from addr, and returns when its index is
@@ -159,10 +161,9 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	if err != nil {
 		return nil, err
 	}
-	c, first := in.join(att)
+	c, first := in.join(att, observe.Here(ctx))
 	if first {
 		held = 0 // the call holds them now, also if ctx ends before it
-		c.asked = observe.Here(ctx)
 		in.begin(c)
 	}
 	select {
@@ -176,20 +177,6 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 		return nil, c.err
 	}
 	return &Result{Index: c.index, Leaf: c.text, Created: c.created && first}, nil
-}
-
-// verify opens an attestation, and refuses one that cannot be taken.
-func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.Attestation) error) (att *attest.Attestation, err error) {
-	_, span := observe.Start(ctx, "submit.verify")
-	defer func() { span.End(err) }()
-	span.Int("cairn.bytes", int64(len(raw)))
-	if att, err = attest.Open(raw, in.ring); err != nil {
-		return nil, err
-	}
-	if err := accept(att); err != nil {
-		return nil, err
-	}
-	return att, in.trusted(att)
 }
 
 // trusted refuses an attestation with a certificate that nobody vouches for: its key
@@ -211,7 +198,7 @@ func termsOf(l *leaf.Leaf) [2]store.Term {
 }
 
 // join returns the call of an attestation, and whether it is new.
-func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
+func (in *Intake) join(att *attest.Attestation, asked trace.SpanContext) (c *call, first bool) {
 	terms := termsOf(att.Leaf)
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -220,7 +207,7 @@ func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
 			return c, false
 		}
 	}
-	c = &call{att: att, terms: terms, done: make(chan struct{})}
+	c = &call{att: att, terms: terms, asked: asked, done: make(chan struct{})}
 	for _, t := range terms {
 		in.calls[t] = c
 	}
@@ -244,7 +231,8 @@ func overloaded(what string, limit int) error {
 	}
 }
 
-// finish answers a call that adds no entry.
+// finish answers a call, and forgets it: it adds no entry, or the log knows of the
+// entry.
 func (in *Intake) finish(c *call, err error) {
 	c.err = err
 	in.letGo(c)
@@ -269,22 +257,14 @@ func (in *Intake) forget(done ...[2]store.Term) {
 	}
 }
 
-// Run appends what is submitted until ctx is done and the queue is empty. It
-// returns the first failure of storage.
+// Run makes entries of what is submitted until ctx is done and the queue is empty.
+// It returns the first failure of storage.
 func (in *Intake) Run(ctx context.Context) error {
-	resolved := make(chan struct{})
-	go func() {
-		defer close(resolved)
-		in.resolve()
-	}()
-	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
-		if err := in.appendTraced(context.WithoutCancel(ctx), batch); err != nil {
-			in.Halt(err)
-			break
-		}
+	if in.others != nil {
+		in.runBeside(ctx)
+	} else {
+		in.runAlone(ctx)
 	}
-	close(in.appended)
-	<-resolved
 	return context.Cause(in.halted)
 }
 
@@ -329,60 +309,8 @@ func (in *Intake) collect(ctx context.Context) []*call {
 	return batch
 }
 
-// appendTraced is append as a step of the submissions in the batch.
-func (in *Intake) appendTraced(ctx context.Context, batch []*call) error {
-	if !observe.Tracing() {
-		return in.append(ctx, batch)
-	}
-	asked := make([]trace.SpanContext, 0, len(batch))
-	for _, c := range batch {
-		asked = append(asked, c.asked)
-	}
-	ctx, span := observe.StartFor(ctx, "intake.batch", asked)
-	span.Int("cairn.batch.size", int64(len(batch)))
-	err := in.append(ctx, batch)
-	span.End(err)
-	return err
-}
-
-// append makes a batch's bytes durable and appends its leaves.
-func (in *Intake) append(ctx context.Context, batch []*call) error {
-	batch, err := in.answerKnown(ctx, batch)
-	if err != nil {
-		return err
-	}
-	accepted := batch[:0]
-	blobs := make([]store.Blob, 0, len(batch))
-	for _, c := range batch {
-		err := in.limits.allowKeys(c.att)
-		if err == nil {
-			err = in.admit(c.att)
-		}
-		if err != nil {
-			in.finish(c, err)
-			continue
-		}
-		accepted = append(accepted, c)
-		blobs = append(blobs, store.Blob{Digest: c.att.Leaf.Envelope, Bytes: c.att.Raw})
-	}
-	if len(accepted) == 0 {
-		return nil
-	}
-	putting, span := observe.Start(ctx, "blobs.put")
-	err = in.cfg.Blobs.Put(putting, blobs)
-	span.End(err)
-	if err != nil {
-		return err
-	}
-	appending, span := observe.Start(ctx, "log.append")
-	for _, c := range accepted {
-		c.future = in.cfg.Log.Append(appending, c.att.Text)
-	}
-	in.appended <- appended{accepted, appending, span}
-	return nil
-}
-
-// answerKnown answers the calls whose entry is indexed, and returns the others.
+// answerKnown answers the calls whose entry is indexed, and returns the others;
+// with an error, all that were not answered.
 // A call is looked up after it joined the map, so no entry with a term of it can
 // have been indexed and forgotten in between.
 func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, error) {
@@ -392,7 +320,7 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 	}
 	first, err := in.cfg.Index.First(ctx, terms)
 	if err != nil {
-		return nil, err
+		return batch, err
 	}
 	unknown := batch[:0]
 	for i, c := range batch {
@@ -406,33 +334,12 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 		}
 		entries, err := in.cfg.Index.Entries(ctx, []uint64{known})
 		if err != nil {
-			return nil, err
+			return append(unknown, batch[i:]...), err
 		}
 		c.index, c.text = entries[0].Index, entries[0].Text
 		in.finish(c, nil)
 	}
 	return unknown, nil
-}
-
-// resolve waits for the indexes of appended batches, in order.
-func (in *Intake) resolve() {
-	for batch := range in.appended {
-		var failed error
-		for _, c := range batch.calls {
-			index, err := c.future()
-			if err != nil {
-				failed = err
-				in.Halt(err)
-				continue
-			}
-			c.index, c.text, c.created = index, c.att.Text, true
-			in.letGo(c)
-			close(c.done)
-		}
-		batch.span.End(failed)
-		in.unpublished.Put(batch.ctx)
-		in.cfg.Grew()
-	}
 }
 
 // Halt stops the intake for good. Submissions under way and later ones are
@@ -457,10 +364,6 @@ func (in *Intake) Pending() int {
 	defer in.mu.Unlock()
 	return len(in.calls) / len(call{}.terms)
 }
-
-// Unpublished returns where in traces batches were appended since it was called
-// last: what a publication is traced as a part of.
-func (in *Intake) Unpublished() []trace.SpanContext { return in.unpublished.Take() }
 
 // Keyring returns the keys of the indexed entries.
 func (in *Intake) Keyring() *keys.History { return in.ring.History }

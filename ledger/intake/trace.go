@@ -1,0 +1,50 @@
+package intake
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/cairnlog/cairn/internal/observe"
+	"github.com/cairnlog/cairn/ledger/attest"
+)
+
+// verify opens an attestation, and refuses one that cannot be taken.
+func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.Attestation) error) (att *attest.Attestation, err error) {
+	ctx, span := observe.Start(ctx, "submit.verify")
+	defer func() { span.End(err) }()
+	span.Int("cairn.bytes", int64(len(raw)))
+	if att, err = in.open(ctx, raw); err != nil {
+		return nil, err
+	}
+	if err := accept(att); err != nil {
+		return nil, err
+	}
+	return att, in.trusted(att)
+}
+
+// startBatch begins what is done for the submissions of a batch together.
+func startBatch(ctx context.Context, batch []*call) (context.Context, observe.Span) {
+	if !observe.Tracing() {
+		return ctx, observe.Span{}
+	}
+	asked := make([]trace.SpanContext, 0, len(batch))
+	for _, c := range batch {
+		asked = append(asked, c.asked)
+	}
+	ctx, span := observe.StartFor(ctx, "intake.batch", asked)
+	span.Int("cairn.batch.size", int64(len(batch)))
+	return ctx, span
+}
+
+// step does one step of a batch.
+func step(ctx context.Context, name string, f func(context.Context) error) error {
+	ctx, span := observe.Start(ctx, name)
+	err := f(ctx)
+	span.End(err)
+	return err
+}
+
+// Unpublished returns where in traces batches were appended since it was called
+// last: what a publication is traced as a part of. It is for one caller.
+func (in *Intake) Unpublished() []trace.SpanContext { return in.unpublished.Take() }
