@@ -16,16 +16,16 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/mirror"
+	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // Names in the directories of ledgers and mirrors.
 const (
-	ledgerLog       = "log"
-	ledgerBlobs     = "blobs.db"
-	ledgerState     = ".state" // Tessera's own, in the log
-	attestationsDir = "attestations"
-	mirrorIndexDir  = "index"
-	mirrorTermsDir  = mirrorIndexDir + "/terms"
+	ledgerLog      = "log"
+	ledgerBlobs    = "blobs.db"
+	ledgerState    = ".state" // Tessera's own, in the log
+	mirrorIndexDir = "index"
+	mirrorTermsDir = mirrorIndexDir + "/terms"
 )
 
 // OpenDir opens a directory: that of a ledger, with log, blobs.db and index.db
@@ -170,12 +170,12 @@ type mirrorDir struct{ dir }
 
 // Attestations implements Source.
 func (m *mirrorDir) Attestations(ctx context.Context, envelopes []leaf.Digest) ([][]byte, error) {
-	if _, err := os.Lstat(filepath.Join(m.root, attestationsDir)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(filepath.Join(m.root, store.AttestationsDir)); errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNoAttestations
 	}
 	raws := make([][]byte, len(envelopes))
 	for i, e := range envelopes {
-		raw, err := m.Read(ctx, attestationPath(e), attest.MaxEnvelope)
+		raw, err := m.Read(ctx, store.AttestationPath(e), attest.MaxEnvelope)
 		if what, damaged := damageOf(err); damaged {
 			raw, err = []byte("unreadable: "+what), nil // other bytes than those logged
 		}
@@ -190,16 +190,10 @@ func (m *mirrorDir) Attestations(ctx context.Context, envelopes []leaf.Digest) (
 // Close implements Source.
 func (m *mirrorDir) Close() error { return nil }
 
-// attestationPath is where a mirror has an attestation.
-func attestationPath(envelope leaf.Digest) string {
-	h := envelope.Hex()
-	return attestationsDir + "/" + h[:2] + "/" + h
-}
-
 // isAttestationPath reports whether a mirror has files of this name below the
 // directory of its attestations.
 func isAttestationPath(name string) bool {
 	_, h, _ := strings.Cut(name, "/")
 	d, err := leaf.ParseDigest("sha256:" + h)
-	return err == nil && attestationPath(d) == attestationsDir+"/"+name
+	return err == nil && store.AttestationPath(d) == store.AttestationsDir+"/"+name
 }

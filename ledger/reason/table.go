@@ -32,7 +32,6 @@ const (
 	Overloaded           Reason = "OVERLOADED"
 	StorageUnavailable   Reason = "STORAGE_UNAVAILABLE"
 	LedgerHalted         Reason = "LEDGER_HALTED"
-	StorageUnavailable   Reason = "STORAGE_UNAVAILABLE"
 	KeyUnsettled         Reason = "KEY_UNSETTLED"
 	ShuttingDown         Reason = "SHUTTING_DOWN"
 	PublicationDelayed   Reason = "PUBLICATION_DELAYED"
@@ -144,9 +143,6 @@ var table = []Row{
 	{LedgerHalted, Unavailable, 503, ExitNotAsked,
 		"The ledger stopped writing because its storage failed or contradicted its signed past.",
 		"Tell the operator; an entry that was acknowledged is not lost."},
-	{StorageUnavailable, Unavailable, 503, ExitNotAsked,
-		"The ledger's storage does not answer for the moment.",
-		"Wait as long as Retry-After says, then try again: a retry is safe."},
 	{KeyUnsettled, Unavailable, 503, ExitNotAsked,
 		"Other entries say something about a key of the attestation, and are not published yet.",
 		"Wait as long as Retry-After says, then try again: a retry is safe."},

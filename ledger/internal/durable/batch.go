@@ -65,6 +65,10 @@ func (b *Batch) PutNow(path string, data []byte) error {
 	return os.Rename(f.from, f.to)
 }
 
+// Keep makes the name of a file that is in its place already as durable as those
+// of the batch: whoever put it there may not have come to that.
+func (b *Batch) Keep(path string) error { return b.makeDirs(path) }
+
 // stage writes a file that belongs at a path, and makes the path's directories.
 func (b *Batch) stage(path string, data []byte) (staged, error) {
 	if err := b.makeDirs(path); err != nil {
