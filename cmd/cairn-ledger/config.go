@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
 	"github.com/cairnlog/cairn/ledger/intake"
 )
 
@@ -57,6 +58,8 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Debug is a loopback address for profiles (net/http/pprof); none if empty.
 	Debug string `yaml:"debug"`
+	// Tracing is where OpenTelemetry traces are sent; nowhere if it is left out.
+	Tracing *daemon.Tracing `yaml:"tracing"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel slog.Level `yaml:"logLevel"`
 	// Builds is the queue of builds; none if it is left out.
@@ -190,7 +193,7 @@ func (c *config) check() error {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}
-	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check()); err != nil {
+	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check(), c.Tracing.Check()); err != nil {
 		return err
 	}
 	inside, err := filepath.Rel(c.Log, c.State)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
@@ -40,14 +41,16 @@ type ledger struct {
 	server     *server.Server
 	log        engine.Log
 	archive    *checkpoint.Archive
+	watched    *watched
+	metrics    []prometheus.Collector
 	closers    []io.Closer // in the order of opening
 }
 
 // openLedger opens the ledger's storage and refuses one that contradicts what
 // was signed. The lock of the signer's state keeps a second process out before
 // anything else is touched.
-func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledger, err error) {
-	l = &ledger{grace: cfg.Grace, board: checkpoint.NewBoard()}
+func openLedger(ctx context.Context, cfg *config, logger *slog.Logger, metrics ...prometheus.Collector) (l *ledger, err error) {
+	l = &ledger{grace: cfg.Grace, watched: newWatched(cfg.State), metrics: metrics, board: checkpoint.NewBoard()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -126,7 +129,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	prover := engine.NewProver(l.log)
 	c := intake.Config{
 		Log: l.log, Prover: prover, Blobs: blobs, Index: index, Limits: cfg.Limits, Window: cfg.BatchWindow,
-		Grew: func() { l.publisher.Grew() },
+		Failed: l.watched.saw, Grew: func() { l.publisher.Grew() },
 	}
 	if cfg.TrustedRoot != "" {
 		trusted, err := sigstore.ReadRoot(cfg.TrustedRoot)
@@ -155,6 +158,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	sc := server.Config{
 		Intake: l.intake, Board: l.board, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
 		Rekor: rekor, VKey: l.vkey, Logger: logger, Now: time.Now,
+		Metrics: append(l.metrics, l.collectors(trust, index)...),
 	}
 	if l.builds != nil {
 		sc.Builds = l.builds
@@ -171,6 +175,7 @@ func (l *ledger) newPublisher(ctx context.Context, cfg *config, key *checkpoint.
 		Guard: l.guard, Log: l.log, Archive: l.archive, Board: l.board, Proofs: prover, Policy: trust, Index: l.intake.Follow,
 		Interval: cfg.PublishInterval, Retry: cfg.WitnessRetry, Now: time.Now,
 		Warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
+		Step: l.publicationStep,
 	}
 	published, err := l.log.Published(ctx)
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {

@@ -13,6 +13,8 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -61,7 +63,7 @@ type ready struct {
 
 func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
 	tuneMemory()
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	logger := slog.New(observe.LogHandler(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})))
 	// Tessera logs through klog, and logs each of its steps at info.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 
@@ -80,14 +82,19 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 	defer func() { _ = grpcListener.Close() }()
 
 	if cfg.Debug != "" {
-		stop, err := serveDebug(cfg.Debug)
+		_, stop, err := daemon.ServeDebug(cfg.Debug)
 		if err != nil {
 			return usageError{err}
 		}
 		defer stop()
 	}
+	traces, err := daemon.StartTracing(ctx, cfg.Tracing, "cairn-ledger", logger)
+	if err != nil {
+		return usageError{err}
+	}
+	defer traces.Stop()
 
-	l, err := openLedger(ctx, cfg, logger)
+	l, err := openLedger(ctx, cfg, logger, traces.Collectors()...)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	if len(accepted) == 0 {
 		return nil
 	}
-	err = step(ctx, "blobs.put", func(ctx context.Context) error { return in.cfg.Blobs.Put(ctx, blobs) })
+	err = in.step(ctx, "blobs.put", func(ctx context.Context) error { return in.cfg.Blobs.Put(ctx, blobs) })
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,7 @@ func (in *Intake) resolve() {
 			close(c.done)
 		}
 		batch.span.End(failed)
+		in.sawFailure("log.append", failed)
 		in.unpublished.Put(batch.ctx)
 		in.cfg.Grew()
 	}

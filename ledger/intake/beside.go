@@ -187,11 +187,11 @@ func (in *Intake) place(ctx context.Context, batch []*call, first bool) (again [
 }
 
 func (in *Intake) putAndPlace(ctx context.Context, blobs []store.Blob, entries []engine.Entry) (placed []engine.Placed, err error) {
-	err = step(ctx, "blobs.put", func(ctx context.Context) error { return in.cfg.Blobs.Put(ctx, blobs) })
+	err = in.step(ctx, "blobs.put", func(ctx context.Context) error { return in.cfg.Blobs.Put(ctx, blobs) })
 	if err != nil {
 		return nil, err
 	}
-	err = step(ctx, "log.place", func(ctx context.Context) (err error) {
+	err = in.step(ctx, "log.place", func(ctx context.Context) (err error) {
 		placed, err = in.others.log.Place(ctx, entries)
 		return err
 	})

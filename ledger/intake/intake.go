@@ -67,6 +67,8 @@ type Config struct {
 	// Certificate refuses an attestation whose key comes with a certificate that is
 	// not trusted; nil refuses them all.
 	Certificate func(*attest.Attestation) error
+	// Failed is told what of storage failed; it may be nil.
+	Failed func(operation string, err error)
 	// Grew is called when entries were appended.
 	Grew func()
 }
@@ -161,9 +163,10 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	if err != nil {
 		return nil, err
 	}
-	c, first := in.join(att, observe.Here(ctx))
+	c, first := in.join(att)
 	if first {
 		held = 0 // the call holds them now, also if ctx ends before it
+		c.asked = observe.Here(ctx)
 		in.begin(c)
 	}
 	select {
@@ -198,7 +201,7 @@ func termsOf(l *leaf.Leaf) [2]store.Term {
 }
 
 // join returns the call of an attestation, and whether it is new.
-func (in *Intake) join(att *attest.Attestation, asked trace.SpanContext) (c *call, first bool) {
+func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
 	terms := termsOf(att.Leaf)
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -207,7 +210,7 @@ func (in *Intake) join(att *attest.Attestation, asked trace.SpanContext) (c *cal
 			return c, false
 		}
 	}
-	c = &call{att: att, terms: terms, asked: asked, done: make(chan struct{})}
+	c = &call{att: att, terms: terms, done: make(chan struct{})}
 	for _, t := range terms {
 		in.calls[t] = c
 	}
@@ -318,7 +321,11 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 	for _, c := range batch {
 		terms = append(terms, c.terms[:]...)
 	}
-	first, err := in.cfg.Index.First(ctx, terms)
+	var first []uint64
+	err := in.step(ctx, "index.lookup", func(ctx context.Context) (err error) {
+		first, err = in.cfg.Index.First(ctx, terms)
+		return err
+	})
 	if err != nil {
 		return batch, err
 	}

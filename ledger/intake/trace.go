@@ -37,12 +37,19 @@ func startBatch(ctx context.Context, batch []*call) (context.Context, observe.Sp
 	return ctx, span
 }
 
-// step does one step of a batch.
-func step(ctx context.Context, name string, f func(context.Context) error) error {
+// step does one step of a batch, which is up to storage.
+func (in *Intake) step(ctx context.Context, name string, f func(context.Context) error) error {
 	ctx, span := observe.Start(ctx, name)
 	err := f(ctx)
 	span.End(err)
+	in.sawFailure(name, err)
 	return err
+}
+
+func (in *Intake) sawFailure(operation string, err error) {
+	if err != nil && in.cfg.Failed != nil {
+		in.cfg.Failed(operation, err)
+	}
 }
 
 // Unpublished returns where in traces batches were appended since it was called

@@ -161,12 +161,12 @@ func (t *Tracing) exporter(ctx context.Context) (trace.SpanExporter, error) {
 	return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(u.String()))
 }
 
-// Collector returns the metrics of the export; nil if nothing is exported.
-func (t *Traces) Collector() prometheus.Collector {
+// Collectors returns the metrics of the export; none if nothing is exported.
+func (t *Traces) Collectors() []prometheus.Collector {
 	if t.spans == nil {
 		return nil
 	}
-	return t.spans
+	return []prometheus.Collector{t.spans}
 }
 
 // Stop sends what waits, for at most exportTimeout, and ends the export. What could

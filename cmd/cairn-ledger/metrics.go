@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"filippo.io/torchwood"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cairnlog/cairn/internal/observe"
+	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/store"
+)
+
+// scrapePatience bounds what a scrape of the metrics asks of storage.
+const scrapePatience = 2 * time.Second
+
+// watched is what is counted of a ledger's storage.
+type watched struct {
+	errors   *prometheus.CounterVec
+	evidence string // the pattern of the files that prove a rollback
+}
+
+func newWatched(state string) *watched {
+	w := &watched{
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cairn_ledger_storage_errors_total",
+			Help: "Failures of storage, by what was asked of it.",
+		}, []string{"operation"}),
+		evidence: state + ".rollback-*",
+	}
+	for _, op := range []string{
+		"blobs.put", "index.lookup", "log.append", "log.place", "publish.archive", "publish.index", "publish.sign", "publish.store", "scrape",
+	} {
+		w.errors.WithLabelValues(op)
+	}
+	return w
+}
+
+// saw counts an error of storage. A refusal is none, nor is what nobody waits for any
+// more.
+func (w *watched) saw(operation string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	if r, refused := reason.Of(err); refused && r.Reason != reason.StorageUnavailable && r.Reason != reason.InternalError {
+		return
+	}
+	w.errors.WithLabelValues(operation).Inc()
+}
+
+// publicationStep traces a step of a publication, as part of the trace of what is
+// published, and counts the failures of storage.
+func (l *ledger) publicationStep(ctx context.Context, name string) (context.Context, func(error)) {
+	var span observe.Span
+	if name == "publish" {
+		ctx, span = observe.StartFor(ctx, name, l.intake.Unpublished())
+		return ctx, span.End
+	}
+	ctx, span = observe.Start(ctx, name)
+	return ctx, func(err error) {
+		if name != "publish.cosign" { // whose failures are those of witnesses
+			l.watched.saw(name, err)
+		}
+		span.End(err)
+	}
+}
+
+// collectors returns the metrics of the ledger's parts.
+func (l *ledger) collectors(trust *policy.Policy, index store.Index) []prometheus.Collector {
+	list := []prometheus.Collector{l.watched.errors, &gauges{ledger: l, policy: trust, index: index, cosigned: make(map[string]int64)}}
+	if l.witnesses != nil {
+		list = append(list, l.witnesses)
+	}
+	return list
+}
+
+// gauges reads what it shows from where it is: nothing has to be kept in step.
+type gauges struct {
+	ledger *ledger
+	policy *policy.Policy
+	index  store.Index
+
+	mu       sync.Mutex
+	cosigned map[string]int64 // the time of each witness's latest cosignature
+}
+
+var (
+	witnessLabel = []string{"witness"}
+	originLabel  = []string{"origin"}
+
+	treeSizeDesc = prometheus.NewDesc("cairn_ledger_tree_size_entries", "Size of the log's tree, published or not.", nil, nil)
+	indexedDesc  = prometheus.NewDesc("cairn_ledger_indexed_entries", "Entries that the query index has.", nil, nil)
+	haltedDesc   = prometheus.NewDesc("cairn_ledger_halted", "1 once the ledger has stopped writing for good, because storage failed or contradicts what was signed.", nil, nil)
+	evidenceDesc = prometheus.NewDesc("cairn_ledger_rollback_evidence",
+		"Checkpoints kept beside the signer's state that prove that the state was rolled back, or that somebody else signs with the log's key.", nil, nil)
+	marginDesc   = prometheus.NewDesc("cairn_ledger_quorum_margin", "How many more witnesses than the policy needs cosigned the published checkpoint.", nil, nil)
+	cosignedDesc = prometheus.NewDesc("cairn_ledger_cosignature_timestamp_seconds",
+		"Time of the witness's latest cosignature on a published checkpoint; 0 if there was none since the start.", witnessLabel, nil)
+	leadingDesc = prometheus.NewDesc("cairn_ledger_leading", "1 while this process publishes the checkpoints of the log.", originLabel, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{treeSizeDesc, indexedDesc, haltedDesc, evidenceDesc, marginDesc, cosignedDesc, leadingDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. What storage does not tell in time is
+// left out, and counted as its failure.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	size := func(d *prometheus.Desc, f func(context.Context) (uint64, error)) {
+		n, err := f(ctx)
+		g.ledger.watched.saw("scrape", err)
+		if err == nil {
+			gauge(d, float64(n))
+		}
+	}
+	size(treeSizeDesc, g.ledger.log.Size)
+	size(indexedDesc, g.index.Size)
+	gauge(haltedDesc, oneIf(g.ledger.intake.Err() != nil))
+	gauge(leadingDesc, 1, g.ledger.guard.Origin())
+	if found, err := filepath.Glob(g.ledger.watched.evidence); err == nil {
+		gauge(evidenceDesc, float64(len(found)))
+	}
+	g.collectWitnesses(gauge)
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// collectWitnesses shows who cosigned what is published.
+func (g *gauges) collectWitnesses(gauge func(*prometheus.Desc, float64, ...string)) {
+	latest := g.ledger.board.Latest()
+	if latest != nil {
+		n, err := note.Open(latest.Signed, g.policy)
+		if err != nil {
+			return // the publisher checked it
+		}
+		if margin, ok := g.policy.Margin(n.Sigs); ok {
+			gauge(marginDesc, float64(margin))
+		}
+		g.remember(n.Sigs)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range g.policy.Witnesses() {
+		gauge(cosignedDesc, float64(g.cosigned[w.Name]), w.Name)
+	}
+}
+
+// remember takes in when witnesses cosigned. Who is late is not on every note.
+func (g *gauges) remember(sigs []note.Signature) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range g.policy.Witnesses() {
+		for _, s := range sigs {
+			if s.Name != w.Verifier.Name() || s.Hash != w.Verifier.KeyHash() {
+				continue
+			}
+			if at, err := torchwood.CosignatureTimestamp(s); err == nil {
+				g.cosigned[w.Name] = max(g.cosigned[w.Name], at)
+			}
+		}
+	}
+}
