@@ -64,7 +64,9 @@ func (l *ledger) publicationStep(ctx context.Context, name string) (context.Cont
 	}
 	ctx, span = observe.Start(ctx, name)
 	return ctx, func(err error) {
-		if name != "publish.cosign" { // whose failures are those of witnesses
+		switch name {
+		case "publish.cosign", "publish.late": // witnesses', and those of the steps within
+		default:
 			l.watched.saw(name, err)
 		}
 		span.End(err)

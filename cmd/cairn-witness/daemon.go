@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/witness"
 	"github.com/cairnlog/cairn/witness/gossip"
 	"github.com/cairnlog/cairn/witness/state"
@@ -33,8 +34,8 @@ const (
 // thinEvery is how often old records are thinned.
 const thinEvery = time.Hour
 
-// daemon is the parts of one witness.
-type daemon struct {
+// witnessDaemon is the parts of one witness.
+type witnessDaemon struct {
 	config  *config
 	witness *witness.Witness
 	gossip  *gossip.Node
@@ -44,9 +45,10 @@ type daemon struct {
 	handler http.Handler
 }
 
-func newDaemon(ctx context.Context, c *config, p *parts, id *identity, logger *slog.Logger) (*daemon, error) {
+func newDaemon(ctx context.Context, c *config, p *parts, id *identity, logger *slog.Logger, metrics ...prometheus.Collector) (*witnessDaemon, error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(metrics...)
 	if len(p.logs) == 0 {
 		logger.Warn("no logs are configured: every request will be refused (-log VKEY)")
 	}
@@ -69,14 +71,14 @@ func newDaemon(ctx context.Context, c *config, p *parts, id *identity, logger *s
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{config: c, witness: w, gossip: node, state: id.state, logs: p.logs, logger: logger}
+	d := &witnessDaemon{config: c, witness: w, gossip: node, state: id.state, logs: p.logs, logger: logger}
 	mux := http.NewServeMux()
 	w.Register(mux)
 	node.Register(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", d.serveReady)
-	d.handler = mux
+	d.handler = observe.Handler(mux, logger)
 	return d, nil
 }
 
@@ -92,7 +94,7 @@ func newClient() *http.Client {
 	}
 }
 
-func (d *daemon) serveReady(rw http.ResponseWriter, _ *http.Request) {
+func (d *witnessDaemon) serveReady(rw http.ResponseWriter, _ *http.Request) {
 	select {
 	case <-d.state.Broken():
 		http.Error(rw, "the state cannot be written", http.StatusServiceUnavailable)
@@ -108,7 +110,7 @@ func (d *daemon) serveReady(rw http.ResponseWriter, _ *http.Request) {
 // run serves until ctx is done or the state cannot be written, and calls ready
 // once the witness cosigns. It serves before: peers that start at the same time
 // ask each other what they saw.
-func (d *daemon) run(ctx context.Context, listener net.Listener, ready func() error) error {
+func (d *witnessDaemon) run(ctx context.Context, listener net.Listener, ready func() error) error {
 	server := &http.Server{
 		Handler: d.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(d.logger.Handler(), slog.LevelDebug),
@@ -144,7 +146,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener, ready func() er
 }
 
 // start asks the peers, lets the witness cosign, and gossips until ctx is done.
-func (d *daemon) start(ctx context.Context, ready func() error) error {
+func (d *witnessDaemon) start(ctx context.Context, ready func() error) error {
 	if err := d.gossip.SelfCheck(ctx, d.config.Gossip.StartWait, d.config.Gossip.StartPeers); err != nil {
 		if ctx.Err() != nil {
 			return nil // asked to stop before it was ready
@@ -159,7 +161,7 @@ func (d *daemon) start(ctx context.Context, ready func() error) error {
 }
 
 // maintain thins old records.
-func (d *daemon) maintain(ctx context.Context) error {
+func (d *witnessDaemon) maintain(ctx context.Context) error {
 	if d.config.Keep == 0 {
 		return nil
 	}

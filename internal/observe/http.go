@@ -95,5 +95,11 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
+// FlushError is what http.ResponseController calls.
+func (r *recorder) FlushError() error {
+	r.begun = true
+	return http.NewResponseController(r.ResponseWriter).Flush()
+}
+
 // Unwrap lets http.ResponseController find what the writer can do besides.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -331,10 +331,11 @@ func (p *Publisher) publishLate(ctx context.Context) error {
 	if latest == nil {
 		return nil
 	}
-	if merged, ok := p.cfg.Witnesses.Late(latest.Signed, latest.Tree); ok {
-		return p.makePublic(ctx, merged, latest.Tree)
+	merged, ok := p.cfg.Witnesses.Late(latest.Signed, latest.Tree)
+	if !ok {
+		return nil
 	}
-	return nil
+	return p.do(ctx, "publish.late", func(ctx context.Context) error { return p.makePublic(ctx, merged, latest.Tree) })
 }
 
 // makePublic is the only way to a public checkpoint: the policy must accept it.

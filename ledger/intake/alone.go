@@ -37,8 +37,8 @@ func (in *Intake) runAlone(ctx context.Context) {
 // when all have their indexes.
 type appended struct {
 	calls []*call
-	ctx   context.Context // of the step
-	span  observe.Span
+	ctx   context.Context // of the batch
+	span  observe.Span    // of the step
 }
 
 // append makes a batch's bytes durable and appends its leaves.
@@ -68,9 +68,9 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	if err != nil {
 		return err
 	}
-	ctx, span := observe.Start(ctx, "log.append")
+	appending, span := observe.Start(ctx, "log.append")
 	for _, c := range accepted {
-		c.future = in.cfg.Log.Append(ctx, c.att.Text)
+		c.future = in.cfg.Log.Append(appending, c.att.Text)
 	}
 	in.appended <- appended{accepted, ctx, span}
 	return nil
