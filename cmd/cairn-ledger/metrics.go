@@ -12,9 +12,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cairnlog/cairn/internal/observe"
-	"github.com/cairnlog/cairn/ledger/policy"
+	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/reason"
-	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // scrapePatience bounds what a scrape of the metrics asks of storage.
@@ -22,17 +21,25 @@ const scrapePatience = 2 * time.Second
 
 // watched is what is counted of a ledger's storage.
 type watched struct {
-	errors   *prometheus.CounterVec
-	evidence string // the pattern of the files that prove a rollback
+	errors    *prometheus.CounterVec
+	witnesses *cosign.Metrics
+	evidence  string // the pattern of the files that prove a rollback; empty for none
+	// epoch returns the epoch of this process's lease as publisher, 0 if another
+	// publishes; nil for a log of which no other takes care.
+	epoch func() int64
+	// placed returns the number of entries that have an index; nil where that is the
+	// size of the tree.
+	placed func(context.Context) (uint64, error)
 }
 
-func newWatched(state string) *watched {
+func newWatched(evidence string) *watched {
 	w := &watched{
+		witnesses: cosign.NewMetrics(),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cairn_ledger_storage_errors_total",
 			Help: "Failures of storage, by what was asked of it.",
 		}, []string{"operation"}),
-		evidence: state + ".rollback-*",
+		evidence: evidence,
 	}
 	for _, op := range []string{
 		"blobs.put", "index.lookup", "log.append", "log.place", "publish.archive", "publish.index", "publish.sign", "publish.store", "scrape",
@@ -74,19 +81,14 @@ func (l *ledger) publicationStep(ctx context.Context, name string) (context.Cont
 }
 
 // collectors returns the metrics of the ledger's parts.
-func (l *ledger) collectors(trust *policy.Policy, index store.Index) []prometheus.Collector {
-	list := []prometheus.Collector{l.watched.errors, &gauges{ledger: l, policy: trust, index: index, cosigned: make(map[string]int64)}}
-	if l.witnesses != nil {
-		list = append(list, l.witnesses)
-	}
-	return list
+func (l *ledger) collectors(s *storage) []prometheus.Collector {
+	return []prometheus.Collector{l.watched.errors, l.watched.witnesses, &gauges{ledger: l, storage: s, cosigned: make(map[string]int64)}}
 }
 
 // gauges reads what it shows from where it is: nothing has to be kept in step.
 type gauges struct {
-	ledger *ledger
-	policy *policy.Policy
-	index  store.Index
+	ledger  *ledger
+	storage *storage
 
 	mu       sync.Mutex
 	cosigned map[string]int64 // the time of each witness's latest cosignature
@@ -98,6 +100,8 @@ var (
 
 	treeSizeDesc = prometheus.NewDesc("cairn_ledger_tree_size_entries", "Size of the log's tree, published or not.", nil, nil)
 	indexedDesc  = prometheus.NewDesc("cairn_ledger_indexed_entries", "Entries that the query index has.", nil, nil)
+	placedDesc   = prometheus.NewDesc("cairn_ledger_placed_entries",
+		"Entries that have an index, whether the tree has them or not. Where the log has one process, they are those of the tree.", nil, nil)
 	haltedDesc   = prometheus.NewDesc("cairn_ledger_halted", "1 once the ledger has stopped writing for good, because storage failed or contradicts what was signed.", nil, nil)
 	evidenceDesc = prometheus.NewDesc("cairn_ledger_rollback_evidence",
 		"Checkpoints kept beside the signer's state that prove that the state was rolled back, or that somebody else signs with the log's key.", nil, nil)
@@ -105,11 +109,13 @@ var (
 	cosignedDesc = prometheus.NewDesc("cairn_ledger_cosignature_timestamp_seconds",
 		"Time of the witness's latest cosignature on a published checkpoint; 0 if there was none since the start.", witnessLabel, nil)
 	leadingDesc = prometheus.NewDesc("cairn_ledger_leading", "1 while this process publishes the checkpoints of the log.", originLabel, nil)
+	epochDesc   = prometheus.NewDesc("cairn_ledger_epoch",
+		"Epoch of this process's lease as publisher; 0 while another publishes. Absent where the log has one process.", originLabel, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{treeSizeDesc, indexedDesc, haltedDesc, evidenceDesc, marginDesc, cosignedDesc, leadingDesc} {
+	for _, d := range []*prometheus.Desc{treeSizeDesc, indexedDesc, placedDesc, haltedDesc, evidenceDesc, marginDesc, cosignedDesc, leadingDesc, epochDesc} {
 		ch <- d
 	}
 }
@@ -129,14 +135,29 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 			gauge(d, float64(n))
 		}
 	}
-	size(treeSizeDesc, g.ledger.log.Size)
-	size(indexedDesc, g.index.Size)
+	size(treeSizeDesc, g.storage.log.Size)
+	size(indexedDesc, g.storage.index.Size)
+	if placed := g.ledger.watched.placed; placed != nil {
+		size(placedDesc, placed)
+	} else {
+		size(placedDesc, g.storage.log.Size)
+	}
 	gauge(haltedDesc, oneIf(g.ledger.intake.Err() != nil))
-	gauge(leadingDesc, 1, g.ledger.guard.Origin())
+	g.collectLease(gauge)
 	if found, err := filepath.Glob(g.ledger.watched.evidence); err == nil {
 		gauge(evidenceDesc, float64(len(found)))
 	}
 	g.collectWitnesses(gauge)
+}
+
+// collectLease shows who publishes. A log of one process is always published by it.
+func (g *gauges) collectLease(gauge func(*prometheus.Desc, float64, ...string)) {
+	origin, epoch := g.ledger.key.Signer.Name(), int64(1)
+	if g.ledger.watched.epoch != nil {
+		epoch = g.ledger.watched.epoch()
+		gauge(epochDesc, float64(epoch), origin)
+	}
+	gauge(leadingDesc, oneIf(epoch != 0), origin)
 }
 
 func oneIf(yes bool) float64 {
@@ -150,18 +171,18 @@ func oneIf(yes bool) float64 {
 func (g *gauges) collectWitnesses(gauge func(*prometheus.Desc, float64, ...string)) {
 	latest := g.ledger.board.Latest()
 	if latest != nil {
-		n, err := note.Open(latest.Signed, g.policy)
+		n, err := note.Open(latest.Signed, g.ledger.trust)
 		if err != nil {
 			return // the publisher checked it
 		}
-		if margin, ok := g.policy.Margin(n.Sigs); ok {
+		if margin, ok := g.ledger.trust.Margin(n.Sigs); ok {
 			gauge(marginDesc, float64(margin))
 		}
 		g.remember(n.Sigs)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, w := range g.policy.Witnesses() {
+	for _, w := range g.ledger.trust.Witnesses() {
 		gauge(cosignedDesc, float64(g.cosigned[w.Name]), w.Name)
 	}
 }
@@ -170,7 +191,7 @@ func (g *gauges) collectWitnesses(gauge func(*prometheus.Desc, float64, ...strin
 func (g *gauges) remember(sigs []note.Signature) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, w := range g.policy.Witnesses() {
+	for _, w := range g.ledger.trust.Witnesses() {
 		for _, s := range sigs {
 			if s.Name != w.Verifier.Name() || s.Hash != w.Verifier.KeyHash() {
 				continue

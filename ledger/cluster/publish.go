@@ -139,7 +139,7 @@ func (c *Cluster) Explain(ctx context.Context, err error) error {
 // signed reports whether a tree is the one that was signed last, by any process, or
 // extended by it.
 func (c *Cluster) signed(ctx context.Context, tree tlog.Tree) (bool, error) {
-	text, err := c.signerText(ctx)
+	text, _, err := c.signer(ctx)
 	if err != nil || text == nil {
 		return false, err
 	}

@@ -77,22 +77,29 @@ func (t *Term) over() error {
 	return fmt.Errorf("%w: the lease of epoch %d was taken over", ErrLost, t.epoch)
 }
 
-// Load implements checkpoint.State.
+// Load implements checkpoint.State. What it returns nobody else has changed since,
+// or it fails with ErrLost.
 func (t *Term) Load(ctx context.Context) ([]byte, error) {
 	if err := t.Lost(); err != nil {
 		return nil, err
 	}
-	return t.c.signerText(ctx)
+	text, epoch, err := t.c.signer(ctx)
+	if err == nil && epoch != t.epoch {
+		t.lose(t.over())
+		err = t.Lost()
+	}
+	return text, err
 }
 
-// signerText returns what was signed last, by whoever it was.
-func (c *Cluster) signerText(ctx context.Context) (text []byte, err error) {
+// signer returns what was signed last, by whichever process, and the epoch in which
+// that was read.
+func (c *Cluster) signer(ctx context.Context) (text []byte, epoch int64, err error) {
 	asking, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	if err := c.pool.QueryRow(asking, "SELECT text FROM signer").Scan(&text); err != nil {
-		return nil, fmt.Errorf("reading the signer's state: %w", postgres.Classify(ctx, err))
+	if err := c.pool.QueryRow(asking, "SELECT text, epoch FROM signer, lease").Scan(&text, &epoch); err != nil {
+		return nil, 0, fmt.Errorf("reading the signer's state: %w", postgres.Classify(ctx, err))
 	}
-	return text, nil
+	return text, epoch, nil
 }
 
 // swapState locks the lease's row before anything else: the condition on held is

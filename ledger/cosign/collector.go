@@ -42,6 +42,8 @@ type Config struct {
 	// Prove returns a consistency proof between two sizes of the log.
 	Prove  checkpoint.ProveFunc
 	Logger *slog.Logger
+	// Metrics show what the witnesses answer; nil for nobody.
+	Metrics *Metrics
 	// RequestTimeout bounds one request to a witness; default 3 s.
 	RequestTimeout time.Duration
 	// CollectTimeout bounds the wait for a quorum; default 5 s.
@@ -62,8 +64,6 @@ type Collector struct {
 	tree     tlog.Tree // what is being collected for
 	sigs     map[string]note.Signature
 	rollback *RollbackError // once there is proof of one, for good
-
-	metrics *metrics
 }
 
 var (
@@ -77,8 +77,10 @@ func New(cfg Config) *Collector {
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 3*time.Second)
 	cfg.CollectTimeout = cmp.Or(cfg.CollectTimeout, 5*time.Second)
 	cfg.Pause = cmp.Or(cfg.Pause, 250*time.Millisecond)
-	c := &Collector{cfg: cfg, client: newHTTPClient(), arrived: make(chan struct{}, 1), tree: tlog.Tree{N: unknownSize},
-		metrics: newMetrics()}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
+	c := &Collector{cfg: cfg, client: newHTTPClient(), arrived: make(chan struct{}, 1), tree: tlog.Tree{N: unknownSize}}
 	for _, w := range cfg.Policy.Witnesses() {
 		if w.URL != "" {
 			c.workers = append(c.workers, &worker{
@@ -88,7 +90,7 @@ func New(cfg Config) *Collector {
 				target:    make(chan target, 1),
 				pause:     cfg.Pause,
 			})
-			c.metrics.know(w.Name)
+			cfg.Metrics.know(w.Name)
 		}
 	}
 	return c

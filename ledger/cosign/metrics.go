@@ -7,8 +7,9 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// metrics are what a Collector shows. The label witness is a name of the policy.
-type metrics struct {
+// Metrics are what is shown of Collectors, of which several may follow each other.
+// The label witness is a name of the policy.
+type Metrics struct {
 	asked  *prometheus.CounterVec
 	margin *prometheus.GaugeVec // without labels, so that it is absent before the first attempt
 }
@@ -20,8 +21,9 @@ const (
 	resultError    = "error"
 )
 
-func newMetrics() *metrics {
-	return &metrics{
+// NewMetrics returns metrics for a Config.
+func NewMetrics() *Metrics {
+	return &Metrics{
 		asked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cairn_ledger_witness_asked_total",
 			Help: "How often a witness was asked for a cosignature, by result: ok, error, or conflict if it says that it knows another tree.",
@@ -34,28 +36,28 @@ func newMetrics() *metrics {
 }
 
 // know shows a witness before it was asked.
-func (m *metrics) know(witness string) {
+func (m *Metrics) know(witness string) {
 	for _, r := range []string{resultOK, resultConflict, resultError} {
 		m.asked.WithLabelValues(witness, r)
 	}
 }
 
 // Describe implements prometheus.Collector.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	c.metrics.asked.Describe(ch)
-	c.metrics.margin.Describe(ch)
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.asked.Describe(ch)
+	m.margin.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	c.metrics.asked.Collect(ch)
-	c.metrics.margin.Collect(ch)
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.asked.Collect(ch)
+	m.margin.Collect(ch)
 }
 
 // attempted shows how far from the quorum the signatures of a checkpoint are.
 func (c *Collector) attempted(sigs []note.Signature) {
 	if margin, ok := c.cfg.Policy.Margin(sigs); ok {
-		c.metrics.margin.WithLabelValues().Set(float64(margin))
+		c.cfg.Metrics.margin.WithLabelValues().Set(float64(margin))
 	}
 }
 
@@ -69,5 +71,5 @@ func (w *worker) asked(err error) {
 	case err != nil:
 		result = resultError
 	}
-	w.collector.metrics.asked.WithLabelValues(w.peer.witness.Name, result).Inc()
+	w.collector.cfg.Metrics.asked.WithLabelValues(w.peer.witness.Name, result).Inc()
 }

@@ -97,16 +97,10 @@ func (t *Trillian) feedSome(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the sequence from %d on: %w", from, err)
 	}
-	bytes := 0
-	for i, leaf := range leaves {
-		if bytes += len(leaf) + 64; bytes > feedBytes && i > 0 {
-			leaves = leaves[:i]
-			break
-		}
-	}
 	if len(leaves) == 0 {
 		return 0, nil
 	}
+	leaves = leaves[:fits(leaves)]
 	if err := t.logs.add(ctx, from, leaves); err != nil {
 		return 0, err
 	}
@@ -120,4 +114,15 @@ func (t *Trillian) feedSome(ctx context.Context) (int, error) {
 	}
 	signal(t.feeder.fed)
 	return len(leaves), nil
+}
+
+// fits returns how many of leaves, which are not none, go into one call.
+func fits(leaves [][]byte) int {
+	bytes := 0
+	for i, leaf := range leaves {
+		if bytes += len(leaf) + 64; bytes > feedBytes && i > 0 {
+			return i
+		}
+	}
+	return len(leaves)
 }

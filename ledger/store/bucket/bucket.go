@@ -221,6 +221,9 @@ func (b *Bucket) do(ctx context.Context, doing, key string, f func(ctx context.C
 
 // request runs one request when there is a slot for it.
 func (b *Bucket) request(ctx context.Context, f func(ctx context.Context) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // not every driver looks
+	}
 	if err := b.slots.Acquire(ctx, 1); err != nil {
 		return err
 	}
@@ -235,9 +238,6 @@ func each[T any](ctx context.Context, list []T, f func(ctx context.Context, item
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
 	for _, item := range list {
-		if ctx.Err() != nil {
-			break
-		}
 		g.Go(func() error { return f(ctx, item) })
 	}
 	return g.Wait()

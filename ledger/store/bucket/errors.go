@@ -90,7 +90,7 @@ func (b *Bucket) explain(ctx context.Context, what string, err error) error {
 		e := reason.Errorf(reason.StorageUnavailable, "%s: the store is unavailable: %w", what, err).(*reason.Error)
 		e.RetryAfter = retryAfter
 		return e
-	case gcerrors.Code(err) == gcerrors.NotFound, errors.Is(err, fs.ErrNotExist):
+	case gcerrors.Code(err) == gcerrors.NotFound, errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 	}
 	return fmt.Errorf("%s: %w", what, err)
@@ -123,11 +123,13 @@ func isTransient(a answer, err error) bool {
 	case gcerrors.NotFound, gcerrors.FailedPrecondition, gcerrors.InvalidArgument, gcerrors.Unimplemented:
 		return false
 	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return !slices.Contains([]unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.EEXIST, unix.EINVAL, unix.ENAMETOOLONG}, errno)
+	}
 	var network net.Error
 	var quota ratelimit.QuotaExceededError
-	var errno unix.Errno
 	return errors.As(err, &network) || errors.As(err, &quota) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.As(err, &errno) && errno != unix.ENOENT && errno != unix.ENOTDIR && errno != unix.EISDIR && errno != unix.EEXIST
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

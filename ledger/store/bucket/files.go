@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/cairnlog/cairn/ledger/internal/durable"
 )
@@ -31,7 +32,18 @@ type files struct {
 // disk, which works at the end.
 const writers = 4
 
-func (f *files) put(ctx context.Context, objects []Object) (err error) {
+func (f *files) put(ctx context.Context, objects []Object) error {
+	err := f.write(ctx, objects)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &missingError{err}
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("an object is where a directory is to be: %v", err) // nothing that is not there
+	}
+	return err
+}
+
+func (f *files) write(ctx context.Context, objects []Object) (err error) {
 	making, err := f.begin()
 	if err != nil {
 		return err
@@ -110,6 +122,9 @@ func (f *files) claim() error {
 const maxProcesses = 1024
 
 func (f *files) list(ctx context.Context, prefix string, each func(key string, size int64) error) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
 	root := filepath.Join(f.dir, filepath.FromSlash(prefix))
 	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
@@ -129,7 +144,7 @@ func (f *files) list(ctx context.Context, prefix string, each func(key string, s
 		switch {
 		case e.IsDir() && key == makingDir:
 			return fs.SkipDir
-		case !e.Type().IsRegular():
+		case !e.Type().IsRegular(), key+"/" == prefix:
 			return nil
 		}
 		info, err := e.Info()

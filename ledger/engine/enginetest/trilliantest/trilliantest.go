@@ -83,7 +83,8 @@ func (s *Server) Hold(held bool) {
 	})
 }
 
-// Integrate has the signer, which must be held, integrate leaves up to a size.
+// Integrate has the signer, which must be held, integrate leaves up to a size; there
+// must be as many.
 func (s *Server) Integrate(size uint64) {
 	s.set(func() {
 		s.held = false
@@ -108,6 +109,13 @@ func (s *Server) Restore(size uint64) {
 		s.leaves = s.leaves[:size]
 		s.size = size
 	})
+}
+
+// Fed returns how many leaves there are, integrated or not.
+func (s *Server) Fed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.leaves)
 }
 
 // Leaves returns the leaves of the tree.
