@@ -110,7 +110,7 @@ var (
 		"Time of the witness's latest cosignature on a published checkpoint; 0 if there was none since the start.", witnessLabel, nil)
 	leadingDesc = prometheus.NewDesc("cairn_ledger_leading", "1 while this process publishes the checkpoints of the log.", originLabel, nil)
 	epochDesc   = prometheus.NewDesc("cairn_ledger_epoch",
-		"Epoch of this process's lease as publisher; 0 while another publishes. Absent where the log has one process.", originLabel, nil)
+		"Epoch of this process's lease as publisher; 0 while another publishes. 1 where the log has one process.", originLabel, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -155,8 +155,8 @@ func (g *gauges) collectLease(gauge func(*prometheus.Desc, float64, ...string)) 
 	origin, epoch := g.ledger.key.Signer.Name(), int64(1)
 	if g.ledger.watched.epoch != nil {
 		epoch = g.ledger.watched.epoch()
-		gauge(epochDesc, float64(epoch), origin)
 	}
+	gauge(epochDesc, float64(epoch), origin)
 	gauge(leadingDesc, oneIf(epoch != 0), origin)
 }
 

@@ -39,6 +39,9 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 	for _, p := range n.peers {
 		m.answers.WithLabelValues(p.url).Set(0)
 	}
+	for _, o := range n.order {
+		m.dropped.WithLabelValues(o.log.Origin)
+	}
 	for _, c := range []prometheus.Collector{m.asks, m.answers, m.pushes, m.dropped, heldCollector{n}} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
