@@ -82,11 +82,19 @@ type world struct {
 // with more of an environment.
 func newWorld(t *testing.T, lines string, env ...string) *world {
 	t.Helper()
+	return newWorldOf(t, func(command string, args ...string) *exec.Cmd {
+		return exec.Command(filepath.Join(bin, command), args...)
+	}, lines, env...)
+}
+
+// newWorldOf is newWorld of daemons that run as commands.
+func newWorldOf(t *testing.T, command func(name string, args ...string) *exec.Cmd, lines string, env ...string) *world {
+	t.Helper()
 	w := &world{dir: t.TempDir()}
 	dir := filepath.Join(w.dir, "ledger")
 	first := start(t, exec.Command(filepath.Join(bin, "cairn-ledger"), "-dev", dir))
 	first.Stop(t)
-	witness := exec.Command(filepath.Join(bin, "cairn-witness"), "-dev", filepath.Join(w.dir, "witness"),
+	witness := command("cairn-witness", "-dev", filepath.Join(w.dir, "witness"),
 		"-name", "w.example", "-log", first.VKey, "-debug", "127.0.0.1:0")
 	witness.Env = append(os.Environ(), env...)
 	w.witness = start(t, witness)
@@ -101,7 +109,7 @@ http: 127.0.0.1:0
 grpc: 127.0.0.1:0
 refreshInterval: 0s
 `, "DIR", dir)+lines)
-	w.ledger = start(t, exec.Command(filepath.Join(bin, "cairn-ledger"), "-config", filepath.Join(dir, "config")))
+	w.ledger = start(t, command("cairn-ledger", "-config", filepath.Join(dir, "config")))
 	var err error
 	if w.author, _, err = attest.GenerateEd25519(); err != nil {
 		t.Fatal(err)
