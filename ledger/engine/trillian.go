@@ -216,6 +216,9 @@ func (t *Trillian) object(ctx context.Context, level int, index uint64, width in
 	if width < TileWidth && errors.Is(err, fs.ErrNotExist) {
 		b, err = t.cfg.Bucket.Get(ctx, tilePath(level, index, TileWidth), limit)
 	}
+	if errors.Is(err, fs.ErrNotExist) && level <= 0 {
+		return t.remake(ctx, level, index)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/trillian"
@@ -19,6 +20,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -55,12 +58,23 @@ const serviceConfig = `{
 	}]
 }`
 
-// DialTrillian returns a connection to Trillian's log servers, which a name in DNS
-// has many addresses of: dns:///trillian-log-server:8090. Without credentials it is
-// not encrypted. It connects when it is used first.
+// DialTrillian returns a connection to Trillian's log servers. The target is a name
+// in DNS, which has the addresses of all of them, dns:///trillian-log-server:8090,
+// or a list, one:8090,two:8090. Calls go to each in turn that answers. Without
+// credentials it is not encrypted. It connects when it is used first.
 func DialTrillian(target string, creds credentials.TransportCredentials, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if creds == nil {
 		creds = insecure.NewCredentials()
+	}
+	if strings.Contains(target, ",") {
+		servers := manual.NewBuilderWithScheme("servers")
+		var state resolver.State
+		for addr := range strings.SplitSeq(target, ",") {
+			state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}})
+		}
+		servers.InitialState(state)
+		opts = append(opts, grpc.WithResolvers(servers))
+		target = servers.Scheme() + ":///" + target
 	}
 	// Pings more often than every five minutes make a server hang up. What finds a
 	// dead peer while calls are under way is the timeout, which is TCP's, too.

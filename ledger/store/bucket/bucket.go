@@ -45,6 +45,8 @@ type Bucket struct {
 	b     *blob.Bucket
 	files *files // of a directory, else nil
 	slots *semaphore.Weighted
+
+	patience time.Duration
 }
 
 // Object is what Put stores.
@@ -60,7 +62,7 @@ type Object struct {
 
 // New returns a Bucket over one that was opened otherwise. name is for errors.
 func New(b *blob.Bucket, name string) *Bucket {
-	return &Bucket{name: name, b: b, slots: semaphore.NewWeighted(atOnce)}
+	return &Bucket{name: name, b: b, slots: semaphore.NewWeighted(atOnce), patience: patience}
 }
 
 // String returns the bucket's URL without what may be secret in it.
@@ -228,7 +230,7 @@ func (b *Bucket) request(ctx context.Context, f func(ctx context.Context) error)
 		return err
 	}
 	defer b.slots.Release(1)
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	return f(ctx)
 }

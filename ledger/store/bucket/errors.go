@@ -90,10 +90,16 @@ func (b *Bucket) explain(ctx context.Context, what string, err error) error {
 		e := reason.Errorf(reason.StorageUnavailable, "%s: the store is unavailable: %w", what, err).(*reason.Error)
 		e.RetryAfter = retryAfter
 		return e
-	case gcerrors.Code(err) == gcerrors.NotFound, errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+	case isAbsent(a, err):
 		return fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// isAbsent is for an object. S3's redirection to another region is none of it.
+func isAbsent(a answer, err error) bool {
+	return (a.status == 0 || a.status == http.StatusNotFound) && gcerrors.Code(err) == gcerrors.NotFound ||
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
 }
 
 func isMissingBucket(a answer, err error) bool {

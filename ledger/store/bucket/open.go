@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 	"gocloud.dev/aws"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
@@ -36,6 +38,9 @@ const schemes = "s3://NAME, gs://NAME, azblob://NAME or file:///DIRECTORY"
 // environment or files. A bucket, and a directory, must be there.
 func Open(ctx context.Context, bucketURL string) (*Bucket, error) {
 	u, err := url.Parse(bucketURL)
+	if err == nil {
+		_, err = url.ParseQuery(u.RawQuery)
+	}
 	if err != nil {
 		// The error of url.Parse has the whole URL in it.
 		return nil, errors.New("opening a bucket: its URL does not parse: want " + schemes)
@@ -91,7 +96,7 @@ func (b *Bucket) probe(ctx context.Context) error {
 	if gcerrors.Code(err) == gcerrors.NotFound && statusOf(err).code == "" {
 		err = &missingError{err}
 	}
-	return b.explain(ctx, "opening bucket "+b.name, err)
+	return b.explain(ctx, "opening bucket "+b.name+" with the credentials of the environment", err)
 }
 
 // redact returns a bucket's URL with those parameters alone that are known to be
@@ -149,6 +154,7 @@ func openS3(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
 	cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns, t.MaxIdleConnsPerHost = atOnce, atOnce
 	})
+	cfg.Logger = logging.Nop{} // it would write to stderr
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = pathStyle })
 	return s3blob.OpenBucket(ctx, client, u.Host, nil)
 }
@@ -175,6 +181,9 @@ func openFiles(u *url.URL) (*blob.Bucket, *files, error) {
 	}
 	dir := filepath.Clean(filepath.FromSlash(u.Path))
 	b, err := fileblob.OpenBucket(dir, &fileblob.Options{Metadata: fileblob.MetadataDontWrite})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &missingError{err}
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -86,6 +86,7 @@ func config(url string) (*pgxpool.Config, error) {
 		// Every query goes by a key. The queue is empty most of the time, and a plan
 		// made for an empty table would read all of a full one.
 		"enable_seqscan": "off",
+		"jit":            "off", // the cost of a plan without an alternative would turn it on
 	} {
 		if _, ok := c.ConnConfig.RuntimeParams[name]; !ok {
 			c.ConnConfig.RuntimeParams[name] = value
