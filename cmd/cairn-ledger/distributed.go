@@ -110,9 +110,8 @@ func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
 		return usageError{err}
 	}
 	d.closers = append(d.closers, conn)
-	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.closers = append(d.closers, closer(stop))
-	sequence := store.NewPostgresSequence(listening, d.database)
+	sequence := store.NewPostgresSequence(d.database)
+	d.closers = append(d.closers, sequence)
 	d.watched.placed = sequence.Next
 	d.trillian = engine.OpenTrillian(engine.TrillianConfig{
 		Conn: conn, Tree: tree, Sequence: sequence, Bucket: objects{d.objects}, Log: d.logger,
@@ -189,6 +188,7 @@ func (d *distributed) term(ctx context.Context, term *cluster.Term) error {
 	}
 	d.publisher.Store(publisher)
 	defer d.publisher.Store(nil)
+	archive := d.cluster.NewArchiveCopy(objects{d.objects})
 	g, running := errgroup.WithContext(ctx)
 	if witnesses != nil {
 		asking, stopAsking := context.WithCancel(context.WithoutCancel(ctx))
@@ -206,7 +206,15 @@ func (d *distributed) term(ctx context.Context, term *cluster.Term) error {
 		return err
 	})
 	g.Go(func() error { return publisher.Run(running) })
-	return g.Wait()
+	g.Go(func() error { archive.Run(running); return nil })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	// What was published last, before the lease is given back.
+	if err := archive.Copy(context.WithoutCancel(ctx)); err != nil {
+		d.logger.WarnContext(ctx, "copying the archive of checkpoints", slog.Any("err", err))
+	}
+	return nil
 }
 
 // follow indexes the log, and says so: what is indexed may leave the sequence.

@@ -284,14 +284,20 @@ func (in *Intake) followBeside(ctx context.Context, size uint64) error {
 	in.others.keys.turn.Lock()
 	defer in.others.keys.turn.Unlock()
 	for {
-		if err := in.others.keys.follow(ctx); err != nil {
+		last, err := in.others.keys.follow(ctx)
+		if err != nil {
 			return err
 		}
-		next := in.ring.Next() // the size of the index
-		if err := in.compare(ctx, next, size); err != nil || next >= size {
-			return err
+		if last != nil {
+			if err := in.compare(ctx, last, size); err != nil {
+				return err
+			}
 		}
-		err := in.indexUpTo(ctx, next, size, func([]store.Entry) {})
+		next := in.ring.Next() // the size of the index, or a later one
+		if next >= size {
+			return nil
+		}
+		err = in.indexUpTo(ctx, next, size, func([]store.Entry) {})
 		if err == nil {
 			in.ring.Pass(size)
 			in.others.indexed = size
@@ -304,23 +310,19 @@ func (in *Intake) followBeside(ctx context.Context, size uint64) error {
 	}
 }
 
-// compare holds what others indexed to the log: the last entry of an index that
-// has next entries, if the log is known so far.
-func (in *Intake) compare(ctx context.Context, next, size uint64) error {
-	if next == in.others.indexed || next == 0 || next > size {
+// compare holds what others indexed to the log: the last entry of the index, if the
+// log is known so far.
+func (in *Intake) compare(ctx context.Context, last *store.Entry, size uint64) error {
+	if last.Index+1 == in.others.indexed || last.Index >= size {
 		return nil
 	}
-	entries, err := in.cfg.Index.Entries(ctx, []uint64{next - 1})
+	hash, err := in.cfg.Prover.LeafHash(ctx, last.Index, size)
 	if err != nil {
 		return err
 	}
-	hash, err := in.cfg.Prover.LeafHash(ctx, next-1, size)
-	if err != nil {
-		return err
+	if !bytes.Equal(hash, leaf.Hash(last.Text)) {
+		return fmt.Errorf("%w: entry %d of the index is not that of the log", errContradiction, last.Index)
 	}
-	if !bytes.Equal(hash, leaf.Hash(entries[0].Text)) {
-		return fmt.Errorf("%w: entry %d of the index is not that of the log", errContradiction, next-1)
-	}
-	in.others.indexed = next
+	in.others.indexed = last.Index + 1
 	return nil
 }

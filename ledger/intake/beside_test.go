@@ -332,18 +332,18 @@ func (x *rival) Add(ctx context.Context, es []store.Entry) error {
 // Two that follow the log at once, as when a publisher is replaced that does not
 // know it yet, index each entry once, and have the same keys.
 func TestTwoFollow(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(4) {
 		random := rand.New(rand.NewPCG(seed, 5))
 		d, a, k := newSharedDisk(), newAuthor(t), newAuthor(t)
 		old, young := open(t, d, false).start(), open(t, d, false)
 		x := &rival{sharedIndex: sharedIndex{index{disk: d}}}
 		old.cfg.Index, old.others.keys.index = x, x
 		<-old.submits(a.enrolment())
-		for n := range 30 {
+		for n := range 12 {
 			raw := [][]byte{a.about(n), mustEndorse(a, k, fmt.Sprint("https://", n)), mustRevokeOf(a, k, fmt.Sprint(n))}[random.IntN(3)]
 			old.follows()
 			<-old.submits(raw) // refused or not
-			for i := range random.IntN(300) {
+			for i := range random.IntN(80) {
 				d.grow(filler(t, 1000*n+i))
 			}
 			part := uint64(len(d.index) + random.IntN(len(d.leaves)-len(d.index)+1))
@@ -370,6 +370,26 @@ func TestTwoFollow(t *testing.T) {
 				t.Fatalf("seed %d (-index +intake):\n%s", seed, diff)
 			}
 		}
+	}
+}
+
+// An intake that was away for long learns of all keys.
+func TestManyKeysSince(t *testing.T) {
+	const many = keysBatch + 20
+	d := newSharedDisk()
+	there, here := open(t, d, false).start(), open(t, d, false)
+	var answers []<-chan outcome
+	for range many {
+		answers = append(answers, there.submits(newAuthor(t).enrolment()))
+	}
+	for _, a := range answers {
+		if o := <-a; o.err != nil {
+			t.Fatal(o.err)
+		}
+	}
+	there.follows()
+	if err := here.CatchUp(t.Context()); err != nil || here.Keyring().Count() != many {
+		t.Errorf("%d of %d keys are known, %v", here.Keyring().Count(), many, err)
 	}
 }
 

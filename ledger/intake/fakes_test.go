@@ -313,19 +313,23 @@ func (d *disk) placeOne(e *engine.Entry) engine.Placed {
 	return engine.Placed{Index: at, Leaf: e.Leaf, Created: true}
 }
 
-func (x sharedIndex) KeyChanges(_ context.Context, from uint64) (uint64, []uint64, error) {
+func (x sharedIndex) KeyChanges(_ context.Context, from uint64, limit int) (*store.KeyChanges, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.look != works {
-		return 0, nil, errAway
+		return nil, errAway
 	}
-	var changed []uint64
-	for _, e := range x.disk.index {
-		if e.Keys != nil && e.Index >= from {
-			changed = append(changed, e.Index)
+	c := &store.KeyChanges{Size: uint64(len(x.disk.index))}
+	for i, e := range x.disk.index {
+		read := store.Entry{Index: e.Index, Text: e.Text}
+		if i+1 == len(x.disk.index) {
+			c.Last = &read
+		}
+		if e.Keys != nil && e.Index >= from && len(c.Entries) < limit {
+			c.Entries = append(c.Entries, read)
 		}
 	}
-	return uint64(len(x.disk.index)), changed, nil
+	return c, nil
 }
 
 func (x sharedIndex) KeysAt(ctx context.Context) (uint64, []store.Key, []store.Endorsement, error) {

@@ -37,12 +37,12 @@ func keysOf(ctx context.Context, index store.Index) (uint64, []store.Key, []stor
 }
 
 // KeyIndex is an index that tells which entries changed keys: what an intake needs
-// that is not alone.
+// that is not alone. Both methods answer while the index is being rebuilt, too.
 type KeyIndex interface {
 	store.Index
-	// KeyChanges returns, of one state of the index, its size and the entries from
-	// an index on that changed keys, in their order.
-	KeyChanges(ctx context.Context, from uint64) (size uint64, changed []uint64, err error)
+	// KeyChanges returns the entries from an index on that changed keys, at most
+	// limit.
+	KeyChanges(ctx context.Context, from uint64, limit int) (*store.KeyChanges, error)
 	// KeysAt is Keys, with the size of the index, of one state of it.
 	KeysAt(ctx context.Context) (size uint64, list []store.Key, standing []store.Endorsement, err error)
 }
@@ -104,7 +104,8 @@ func (f *follower) run(p *pass) {
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), keysPatience)
 	defer cancel()
-	p.err = unavailable(f.follow(ctx))
+	_, err := f.follow(ctx)
+	p.err = unavailable(err)
 }
 
 // catchUpTo takes in all entries below an index, once the index has them.
@@ -121,34 +122,32 @@ func (f *follower) catchUpTo(ctx context.Context, below uint64) error {
 	}
 }
 
-// follow makes the keys those of the index as it is. f.turn must be held.
-func (f *follower) follow(ctx context.Context) error {
-	size, changed, err := f.index.KeyChanges(ctx, f.ring.Next())
-	if err != nil {
-		return err
-	}
-	if size < f.ring.Next() {
-		// What was read from the log was not indexed after all, or the index is
-		// built anew.
-		return loadKeys(ctx, f.ring, f.index)
-	}
-	for len(changed) > 0 {
-		n := min(len(changed), keysBatch)
-		entries, err := f.index.Entries(ctx, changed[:n])
+// follow makes the keys those of the index as it is, and returns its last entry, or
+// nil if it has none. f.turn must be held.
+func (f *follower) follow(ctx context.Context) (last *store.Entry, err error) {
+	for {
+		c, err := f.index.KeyChanges(ctx, f.ring.Next(), keysBatch)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for i := range entries {
-			e := &entries[i]
+		if c.Size < f.ring.Next() {
+			// What was read from the log was not indexed after all, or the index is
+			// built anew.
+			return c.Last, loadKeys(ctx, f.ring, f.index)
+		}
+		for i := range c.Entries {
+			e := &c.Entries[i]
 			if e.Leaf, err = leaf.Parse(e.Text); err != nil {
-				return fmt.Errorf("parsing entry %d: %w", e.Index, err)
+				return nil, fmt.Errorf("parsing entry %d: %w", e.Index, err)
 			}
 			if err := f.change(ctx, e); err != nil {
-				return err
+				return nil, err
 			}
+			f.ring.Pass(e.Index + 1)
 		}
-		changed = changed[n:]
+		if len(c.Entries) < keysBatch {
+			f.ring.Pass(c.Size)
+			return c.Last, nil
+		}
 	}
-	f.ring.Pass(size)
-	return nil
 }
