@@ -44,6 +44,8 @@ type config struct {
 	TrustedRoot string `yaml:"trustedRoot"`
 	// Limits is how fast keys and addresses may submit.
 	Limits intake.Limits `yaml:"limits"`
+	// Capacity is what the ledger takes on at once.
+	Capacity capacityConfig `yaml:"capacity"`
 	// BatchWindow is how long a submission waits for others to share its fsyncs.
 	BatchWindow time.Duration `yaml:"batchWindow"`
 	// PublishInterval is the least time between two checkpoints.
@@ -190,7 +192,7 @@ func (c *config) check() error {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}
-	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check()); err != nil {
+	if err := errors.Join(c.Capacity.check(), c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check()); err != nil {
 		return err
 	}
 	inside, err := filepath.Rel(c.Log, c.State)

@@ -123,7 +123,9 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	l.closers = append(l.closers, index)
 
 	prover := engine.NewProver(l.log)
+	capacity, pending := cfg.Capacity.capacity()
 	c := intake.Config{
+		Verifying: cfg.Capacity.Verifying, MaxBytes: pending,
 		Log: l.log, Prover: prover, Blobs: blobs, Index: index, Limits: cfg.Limits, Window: cfg.BatchWindow,
 		Grew: func() { l.publisher.Grew() },
 	}
@@ -153,7 +155,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	}
 	sc := server.Config{
 		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
-		Rekor: rekor, VKey: l.vkey, Logger: logger, Now: time.Now,
+		Rekor: rekor, VKey: l.vkey, Capacity: capacity, Logger: logger, Now: time.Now,
 	}
 	if l.builds != nil {
 		sc.Builds = l.builds

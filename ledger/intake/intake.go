@@ -22,13 +22,16 @@
 //     log's leaf hash.
 //   - The first failure of storage halts the intake for good: what happened is
 //     found out by the next start, from storage.
-//   - The work queued is bounded in number and in bytes.
+//   - The work queued is bounded in number and in bytes, and what is verified at once
+//     in number, so that those who read keep their share of the cores.
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +47,7 @@ import (
 // Bounds of the work under way.
 const (
 	maxQueued     = 16384                 // submissions waiting for a batch
-	maxBytes      = 256 << 20             // bytes of attestations under way
+	defaultBytes  = 256 << 20             // bytes of attestations under way
 	maxBatch      = 1024                  // submissions in one transaction
 	maxBatchBytes = 16 << 20              // bytes in one transaction
 	retryOverload = 2 * time.Second       // advice to a refused submitter
@@ -64,6 +67,11 @@ type Config struct {
 	// Certificate refuses an attestation whose key comes with a certificate that is
 	// not trusted; nil refuses them all.
 	Certificate func(*attest.Attestation) error
+	// Verifying is how many submissions are verified at once: one for each core if it is
+	// 0. More would only keep everything else from the cores.
+	Verifying int
+	// MaxBytes is how many bytes of attestations may be under way; 256 MiB if it is 0.
+	MaxBytes int64
 	// Grew is called when entries were appended.
 	Grew func()
 }
@@ -76,6 +84,8 @@ type Intake struct {
 	queue    chan *call
 	appended chan []*call
 	bytes    atomic.Int64
+	// verifying has a place for each who may verify.
+	verifying chan struct{}
 
 	mu    sync.Mutex
 	calls map[store.Term]*call // under way, by each of their terms
@@ -111,16 +121,19 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 	if err := loadKeys(ctx, history, cfg.Index); err != nil {
 		return nil, err
 	}
+	cfg.Verifying = cmp.Or(cfg.Verifying, runtime.GOMAXPROCS(0))
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultBytes)
 	halted, halt := context.WithCancelCause(context.Background())
 	return &Intake{
-		cfg:      cfg,
-		ring:     keys.NewAdmission(history),
-		limits:   newLimiters(cfg.Limits),
-		queue:    make(chan *call, maxQueued),
-		appended: make(chan []*call, 2),
-		calls:    make(map[store.Term]*call),
-		halt:     halt,
-		halted:   halted,
+		cfg:       cfg,
+		ring:      keys.NewAdmission(history),
+		limits:    newLimiters(cfg.Limits),
+		queue:     make(chan *call, maxQueued),
+		appended:  make(chan []*call, 2),
+		verifying: make(chan struct{}, cfg.Verifying),
+		calls:     make(map[store.Term]*call),
+		halt:      halt,
+		halted:    halted,
 	}, nil
 }
 
@@ -139,17 +152,11 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	}
 	held := int64(len(raw))
 	defer func() { in.bytes.Add(-held) }()
-	if in.bytes.Add(held) > maxBytes {
-		return nil, overloaded("bytes", maxBytes)
+	if in.bytes.Add(held) > in.cfg.MaxBytes {
+		return nil, overloaded("bytes", in.cfg.MaxBytes)
 	}
-	att, err := attest.Open(raw, in.ring)
+	att, err := in.verify(ctx, raw, accept)
 	if err != nil {
-		return nil, err
-	}
-	if err := accept(att); err != nil {
-		return nil, err
-	}
-	if err := in.trusted(att); err != nil {
 		return nil, err
 	}
 	c, first := in.join(att)
@@ -168,6 +175,24 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 		return nil, c.err
 	}
 	return &Result{Index: c.index, Leaf: c.text, Created: c.created && first}, nil
+}
+
+// verify returns the attestation, if it is one that is taken.
+func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.Attestation) error) (*attest.Attestation, error) {
+	select {
+	case in.verifying <- struct{}{}:
+	case <-ctx.Done():
+		return nil, reason.Errorf(reason.DeadlinePassed, "the request ended before the attestation was verified: %w", context.Cause(ctx))
+	}
+	defer func() { <-in.verifying }()
+	att, err := attest.Open(raw, in.ring)
+	if err != nil {
+		return nil, err
+	}
+	if err := accept(att); err != nil {
+		return nil, err
+	}
+	return att, in.trusted(att)
 }
 
 // trusted refuses an attestation with a certificate that nobody vouches for: its key
@@ -214,7 +239,7 @@ func (in *Intake) begin(c *call) {
 	}
 }
 
-func overloaded(what string, limit int) error {
+func overloaded(what string, limit int64) error {
 	return &reason.Error{
 		Reason:     reason.Overloaded,
 		Message:    fmt.Sprintf("the ledger has %d %s under way, as many as it takes", limit, what),

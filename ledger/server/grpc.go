@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/cairnlog/cairn/ledger/attest"
@@ -33,7 +34,8 @@ const (
 	// maxMessage leaves room for an attestation of the largest size, so that
 	// one that is larger is refused with a reason.
 	maxMessage = attest.MaxEnvelope + 64<<10
-	maxStreams = 8192
+	// maxStreams is per connection; doors bound what all of them have.
+	maxStreams = 1024
 )
 
 // Metadata that the gateway sets on the in-process connection.
@@ -42,12 +44,18 @@ const (
 	mdRequestID = "x-request-id"
 )
 
-func newGRPCServer(svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, in *interceptors) (*grpc.Server, *health.Server) {
+func newGRPCServer(svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, in *interceptors, d *doors) (*grpc.Server, *health.Server) {
 	s := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(10*time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
+		grpc.MaxHeaderListSize(maxHeader),
+		// As they are given, they do not grow with a fast peer.
+		grpc.InitialWindowSize(window),
+		grpc.InitialConnWindowSize(1<<20),
+		grpc.ConnectionTimeout(headerDeadline),
+		// A peer that is gone, or reads nothing, does not answer.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.InTapHandle(d.tap),
 		grpc.UnaryInterceptor(in.unary),
 		grpc.StreamInterceptor(in.stream),
 	)
@@ -77,7 +85,14 @@ func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServ
 		}
 		err = in.done(ctx, info.FullMethod, id, start, err)
 	}()
-	return handle(ctx, req)
+	if err := arrived(ctx, req); err != nil {
+		return nil, err
+	}
+	resp, err = handle(ctx, req)
+	if m, ok := resp.(proto.Message); ok && err == nil {
+		err = holdAnswer(ctx, m)
+	}
+	return resp, err
 }
 
 func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
@@ -89,6 +104,10 @@ func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamS
 		}
 		err = in.done(ss.Context(), info.FullMethod, id, start, err)
 	}()
+	if e := entryOf(ss.Context()); e != nil && e.timer != nil {
+		e.here()
+		e.Arrived(costStream)
+	}
 	return handle(srv, ss)
 }
 
