@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -101,6 +102,8 @@ const (
 	answerDeadline = 2 * time.Minute // to be sent in, where it is no stream
 	writeDeadline  = 30 * time.Second
 	headerDeadline = 10 * time.Second
+	// refusedDeadline is for the body of a request that was refused.
+	refusedDeadline = 5 * time.Second
 
 	maxHeader = 16 << 10
 )
@@ -146,20 +149,28 @@ func (e *entrance) refusal(wait time.Duration) (seconds int, r *refusal) {
 	return seconds, &e.refusals[seconds]
 }
 
-// refuse answers a request of which nothing more is read than the connection needs to
-// go on.
+// refuse answers a request before anything of its body is read. Then the body is
+// thrown away, for a short time: who is still sending may not be reading yet, and
+// would not see the answer if the connection were closed.
 func (e *entrance) refuse(w http.ResponseWriter, r *http.Request, wait time.Duration) {
 	seconds, refusal := e.refusal(wait)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(refusal.body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("Retry-After", strconv.Itoa(seconds))
-	if r.ContentLength < 0 || r.ContentLength > window {
-		h.Set("Connection", "close")
+	if r.ContentLength == 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write(refusal.body)
+		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(writeDeadline))
+	control := http.NewResponseController(w)
+	_ = control.EnableFullDuplex()
+	_ = control.SetReadDeadline(time.Now().Add(refusedDeadline))
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = w.Write(refusal.body)
+	if _, err := w.Write(refusal.body); err == nil && control.Flush() == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, attest.MaxEnvelope)
+	}
 }
 
 // doors are those of a Server.
@@ -236,6 +247,9 @@ type entry struct {
 	timer *time.Timer
 	read  func()
 	holds func(size int64) int64
+	// stop ends the waiting, for want of room.
+	stop func()
+	cut  chan struct{} // closed by it, of a submission
 }
 
 // here says that a call's message need not be waited for any more.

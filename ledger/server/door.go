@@ -5,9 +5,12 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 
@@ -43,6 +46,7 @@ func (d *doors) submission(w http.ResponseWriter, r *http.Request, next http.Han
 	defer p.Leave()
 	raw, err := readBody(r)
 	if err != nil && p.Cut() {
+		p.Leave()
 		d.submissions.refuse(w, r, d.submissions.Wait())
 		return
 	}
@@ -143,20 +147,26 @@ func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (d *doors) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	door, cost, holds := d.doorOfMethod(info.FullMethodName)
 	// Ends with ctx, which ends with the call.
-	ctx, cut := context.WithCancel(ctx)
-	p, wait := door.Enter(cost, cut)
-	if p == nil {
-		cut()
+	ctx, cancel := context.WithCancel(ctx)
+	e := &entry{holds: holds, cut: make(chan struct{})}
+	if door == d.submissions {
+		e.stop = sync.OnceFunc(func() { close(e.cut) })
+	} else {
+		e.stop = cancel
+	}
+	var wait time.Duration
+	if e.Pass, wait = door.Enter(cost, e.stop); e.Pass == nil {
+		cancel()
 		_, r := door.refusal(wait)
 		return nil, r.err
 	}
-	e := &entry{Pass: p, holds: holds, timer: time.AfterFunc(bodyDeadline, cut), read: begun(ctx)}
+	e.timer, e.read = time.AfterFunc(bodyDeadline, cancel), begun(ctx, e)
 	if door == d.reads {
 		e.entrance = door
 	}
 	context.AfterFunc(ctx, func() {
 		e.here()
-		p.Leave()
+		e.Leave()
 	})
 	return context.WithValue(ctx, entryKey{}, e), nil
 }
@@ -179,6 +189,48 @@ func arrived(ctx context.Context, req any) error {
 		return nil
 	}
 	return &reason.Error{Reason: reason.Overloaded, Message: "the ledger has no room for a message of this size", RetryAfter: time.Second}
+}
+
+// ledgerService describes the service as it is, but that a submission is a stream of
+// one message on this side: then it is this package that receives the message, and
+// that says why it did not.
+func (d *doors) ledgerService(in *interceptors) *grpc.ServiceDesc {
+	desc := cairnv1.LedgerService_ServiceDesc
+	submit := strings.TrimPrefix(cairnv1.LedgerService_SubmitAttestation_FullMethodName, "/"+desc.ServiceName+"/")
+	desc.Methods = slices.DeleteFunc(slices.Clone(desc.Methods), func(m grpc.MethodDesc) bool { return m.MethodName == submit })
+	desc.Streams = append(slices.Clone(desc.Streams), grpc.StreamDesc{
+		StreamName: submit,
+		Handler: func(svc any, ss grpc.ServerStream) error {
+			req, err := d.receive(ss)
+			if err != nil {
+				return err
+			}
+			info := &grpc.UnaryServerInfo{Server: svc, FullMethod: cairnv1.LedgerService_SubmitAttestation_FullMethodName}
+			resp, err := in.unary(ss.Context(), req, info, func(ctx context.Context, _ any) (any, error) {
+				return svc.(cairnv1.LedgerServiceServer).SubmitAttestation(ctx, req)
+			})
+			if err != nil {
+				return err
+			}
+			return ss.SendMsg(resp)
+		},
+	})
+	return &desc
+}
+
+// receive returns the message of a submission. If there is no room for it, the call is
+// refused while its message is still waited for: gRPC has no other way.
+func (d *doors) receive(ss grpc.ServerStream) (*cairnv1.SubmitAttestationRequest, error) {
+	req := &cairnv1.SubmitAttestationRequest{}
+	received := make(chan error, 1)
+	go func() { received <- ss.RecvMsg(req) }() // ends with the call, at the latest
+	select {
+	case err := <-received:
+		return req, err
+	case <-entryOf(ss.Context()).cut:
+		_, r := d.submissions.refusal(d.submissions.Wait())
+		return nil, r.err
+	}
 }
 
 // doorOfMethod is doorOf of a gRPC call: what it costs until its message is there, and

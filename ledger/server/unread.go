@@ -2,10 +2,10 @@ package server
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc/peer"
 
@@ -27,7 +27,7 @@ func (l *unreadListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &unreadConn{Conn: nc, door: l.door}, nil
+	return newUnreadConn(nc, l.door), nil
 }
 
 type unreadConn struct {
@@ -35,10 +35,14 @@ type unreadConn struct {
 	door *entrance
 
 	mu       sync.Mutex
-	waiting  int   // calls whose message is not there
-	received int64 // since there are such calls
-	reserved int64 // of pass, beyond the windows
+	waiting  map[*entry]struct{} // calls whose message is not there
+	received int64               // since there are such calls
+	reserved int64               // of pass, beyond the windows
 	pass     *door.Pass
+}
+
+func newUnreadConn(nc net.Conn, e *entrance) *unreadConn {
+	return &unreadConn{Conn: nc, door: e, waiting: make(map[*entry]struct{})}
 }
 
 // unreadAddr lets a call find its connection.
@@ -51,7 +55,7 @@ type unreadAddr struct {
 func (c *unreadConn) RemoteAddr() net.Addr { return unreadAddr{c.Conn.RemoteAddr(), c} }
 
 // begun counts a call that waits for its message, until done is called.
-func begun(ctx context.Context) (done func()) {
+func begun(ctx context.Context, e *entry) (done func()) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return func() {}
@@ -62,16 +66,16 @@ func begun(ctx context.Context) (done func()) {
 	}
 	c := a.conn
 	c.mu.Lock()
-	c.waiting++
+	c.waiting[e] = struct{}{}
 	c.mu.Unlock()
-	return sync.OnceFunc(func() {
+	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.waiting--
-		if c.waiting == 0 {
+		delete(c.waiting, e)
+		if len(c.waiting) == 0 {
 			c.giveBack()
 		}
-	})
+	}
 }
 
 func (c *unreadConn) giveBack() {
@@ -82,48 +86,47 @@ func (c *unreadConn) giveBack() {
 	}
 }
 
-var errNoRoom = errors.New("there was no room for what the connection sent")
-
 // reserveStep is how much is reserved at a time.
 const reserveStep = 256 << 10
 
-// Read implements net.Conn. Without room, it waits: the peer is then not read from.
+// Read implements net.Conn. Without room for what it received, the calls that wait for
+// their messages are refused.
 func (c *unreadConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.account(int64(n)) {
-		for wait, waited := time.Millisecond, time.Duration(0); !c.account(0); wait *= 2 {
-			if waited > bodyPatience {
-				return 0, errNoRoom
-			}
-			time.Sleep(wait)
-			waited += wait
+	if n > 0 {
+		for _, e := range c.account(int64(n)) {
+			e.stop()
 		}
 	}
 	return n, err
 }
 
-// account adds what was received, and reports whether all of it is reserved.
-func (c *unreadConn) account(n int64) bool {
+// account adds what was received, and returns which calls to cut off: there is no room
+// for what they sent.
+func (c *unreadConn) account(n int64) []*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting == 0 {
-		return true
+	if len(c.waiting) == 0 {
+		return nil
 	}
 	c.received += n
-	excess := c.received - int64(c.waiting)*window
+	excess := c.received - int64(len(c.waiting))*window
 	if excess <= c.reserved {
-		return true
+		return nil
 	}
 	want := (excess + reserveStep - 1) / reserveStep * reserveStep
+	room := false
 	if c.pass == nil {
-		if c.pass, _ = c.door.Enter(want, nil); c.pass == nil {
-			return false
-		}
-	} else if !c.pass.Hold(want) {
-		return false
+		c.pass, _ = c.door.Enter(want, nil)
+		room = c.pass != nil
+	} else {
+		room = c.pass.Hold(want)
+	}
+	if !room {
+		return slices.Collect(maps.Keys(c.waiting))
 	}
 	c.reserved = want
-	return true
+	return nil
 }
 
 // Close implements net.Conn.

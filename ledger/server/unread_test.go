@@ -16,7 +16,7 @@ func TestUnreadBytesAreReserved(t *testing.T) {
 	e := newEntrance("submissions", 1<<20, time.Hour, time.Now)
 	ours, theirs := net.Pipe()
 	defer func() { _ = theirs.Close() }()
-	c := &unreadConn{Conn: ours, door: e}
+	c := newUnreadConn(ours, e)
 	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: c.RemoteAddr()})
 	receive := func(n int) error {
 		t.Helper()
@@ -42,7 +42,9 @@ func TestUnreadBytesAreReserved(t *testing.T) {
 	}
 	held(0) // nobody waits for a message: what came is of messages that are there
 
-	first, second := begun(ctx), begun(ctx)
+	cut := 0
+	call := func() *entry { return &entry{stop: func() { cut++ }} }
+	first, second := begun(ctx, call()), begun(ctx, call())
 	if err := receive(2 * window); err != nil {
 		t.Fatal(err)
 	}
@@ -57,13 +59,16 @@ func TestUnreadBytesAreReserved(t *testing.T) {
 	second()
 	held(0)
 
-	defer begun(ctx)()
+	defer begun(ctx, call())()
 	full, _ := e.Enter(1<<20, nil)
 	if full == nil {
 		t.Fatal("the door is not empty")
 	}
-	if err := receive(2 * window); err != errNoRoom {
-		t.Errorf("without room: %v", err)
+	if err := receive(window); err != nil || cut != 0 {
+		t.Fatalf("%d calls were cut off in their windows, and %v", cut, err)
+	}
+	if err := receive(window); err != nil || cut == 0 {
+		t.Errorf("%d calls were cut off for want of room, and %v", cut, err)
 	}
 	full.Leave()
 	if err := c.Close(); err != nil {
