@@ -112,12 +112,20 @@ func (g *guarded) wantShedGRPC(what string, err error) {
 	}
 }
 
-// Who finds no room is refused, whatever the way; all others are served.
-func TestFullDoors(t *testing.T) {
-	g := newGuarded(t, server.Capacity{})
+// request is one over REST.
+type request struct{ method, path string }
+
+// kindOfRequest is some requests that go through one door.
+type kindOfRequest struct {
+	rest []request
+	grpc func() error
+}
+
+// kinds returns requests through each of the doors.
+func (g *guarded) kinds() map[string]kindOfRequest {
 	envelope := leaf.SHA256(g.env).Hex()
 	watch := func() error {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(g.Context())
 		defer cancel()
 		s, err := g.client.WatchCheckpoints(ctx, &cairnv1.WatchCheckpointsRequest{})
 		if err == nil {
@@ -125,11 +133,7 @@ func TestFullDoors(t *testing.T) {
 		}
 		return err
 	}
-	type request struct{ method, path string }
-	calls := map[string]struct {
-		rest []request
-		grpc func() error
-	}{
+	return map[string]kindOfRequest{
 		"submissions": {[]request{
 			{"POST", "/v1/attestations"}, {"POST", "/api/v2/log/entries"}, {"PUT", "/certifications/pkg:deb/debian/x"}, {"POST", "/certifications/pkg:deb/debian/x"},
 		}, g.submitGRPC},
@@ -137,33 +141,27 @@ func TestFullDoors(t *testing.T) {
 			{"GET", "/v1/attestations"}, {"GET", "/v1/attestations/" + envelope}, {"GET", "/v1/artifacts/sha256:" + envelope},
 			{"GET", "/tile/entries/000.p/1"}, {"GET", "/certifications/pkg:deb/debian/x"},
 		}, func() error {
-			_, err := g.client.GetAttestation(t.Context(), &cairnv1.GetAttestationRequest{Envelope: envelope})
+			_, err := g.client.GetAttestation(g.Context(), &cairnv1.GetAttestationRequest{Envelope: envelope})
 			return err
 		}},
 		"calls": {[]request{{"POST", "/v1/builds:lease"}}, func() error {
-			_, err := g.client.GetCheckpoint(t.Context(), &cairnv1.GetCheckpointRequest{})
+			_, err := g.client.GetCheckpoint(g.Context(), &cairnv1.GetCheckpointRequest{})
 			return err
 		}},
 		"streams": {[]request{{"GET", "/v1/builds/none/log"}}, watch},
 	}
-	for kind := range calls {
+}
+
+// Who finds no room is refused, whatever the way; all others are served.
+func TestFullDoors(t *testing.T) {
+	g := newGuarded(t, server.Capacity{})
+	all := g.kinds()
+	for kind := range all {
 		t.Run(kind, func(t *testing.T) {
 			g.wantEmpty()
 			empty := g.Fill(t, kind)
-			for other, c := range calls {
-				for _, r := range c.rest {
-					resp, body := g.ask(r.method, r.path, strings.NewReader(string(g.env)))
-					if other == kind {
-						g.wantShed(r.method+" "+r.path, resp, body)
-					} else if resp.StatusCode == http.StatusServiceUnavailable {
-						t.Errorf("%s %s: %s %s", r.method, r.path, resp.Status, body)
-					}
-				}
-				if err := c.grpc(); other == kind {
-					g.wantShedGRPC(kind, err)
-				} else if err != nil {
-					t.Errorf("%s over gRPC: %v", other, err)
-				}
+			for other, c := range all {
+				g.wantShedOnly(other, c, other == kind)
 			}
 			for _, path := range []string{"/checkpoint", "/tile/0/000.p/1", "/v1/log/proofs/inclusion?index=0&size=1", "/healthz"} {
 				if resp, body := g.ask("GET", path, nil); resp.StatusCode != http.StatusOK {
@@ -171,7 +169,7 @@ func TestFullDoors(t *testing.T) {
 				}
 			}
 			empty()
-			for other, c := range calls {
+			for other, c := range all {
 				if err := c.grpc(); err != nil {
 					t.Errorf("%s, once there is room: %v", other, err)
 				}
@@ -179,6 +177,24 @@ func TestFullDoors(t *testing.T) {
 		})
 	}
 	g.wantEmpty()
+}
+
+// wantShedOnly sends requests of a kind, which must be refused or must not.
+func (g *guarded) wantShedOnly(kind string, c kindOfRequest, shed bool) {
+	g.Helper()
+	for _, r := range c.rest {
+		resp, body := g.ask(r.method, r.path, strings.NewReader(string(g.env)))
+		if shed {
+			g.wantShed(r.method+" "+r.path, resp, body)
+		} else if resp.StatusCode == http.StatusServiceUnavailable {
+			g.Errorf("%s %s: %s %s", r.method, r.path, resp.Status, body)
+		}
+	}
+	if err := c.grpc(); shed {
+		g.wantShedGRPC(kind, err)
+	} else if err != nil {
+		g.Errorf("%s over gRPC: %v", kind, err)
+	}
 }
 
 // wantEmpty waits until nothing is reserved any more.

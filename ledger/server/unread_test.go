@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -11,6 +12,13 @@ import (
 	"github.com/cairnlog/cairn/ledger/door"
 )
 
+// pump sends n bytes from one end and reads them at the other.
+func pump(from io.Writer, to io.Reader, n int) error {
+	go func() { _, _ = from.Write(make([]byte, n)) }()
+	_, err := io.CopyN(io.Discard, to, int64(n))
+	return err
+}
+
 // What a connection receives of messages that are not complete is reserved.
 func TestUnreadBytesAreReserved(t *testing.T) {
 	e := newEntrance("submissions", 1<<20, time.Hour, time.Now)
@@ -18,19 +26,7 @@ func TestUnreadBytesAreReserved(t *testing.T) {
 	defer func() { _ = theirs.Close() }()
 	c := newUnreadConn(ours, e)
 	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: c.RemoteAddr()})
-	receive := func(n int) error {
-		t.Helper()
-		go func() { _, _ = theirs.Write(make([]byte, n)) }()
-		b := make([]byte, 16<<10)
-		for n > 0 {
-			got, err := c.Read(b)
-			if err != nil {
-				return err
-			}
-			n -= got
-		}
-		return nil
-	}
+	receive := func(n int) error { return pump(theirs, c, n) }
 	held := func(want int64) {
 		t.Helper()
 		if got := e.Held(); got != want {
