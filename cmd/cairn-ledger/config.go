@@ -51,6 +51,8 @@ type config struct {
 	TrustedRoot string `yaml:"trustedRoot"`
 	// Limits is how fast keys and addresses may submit.
 	Limits intake.Limits `yaml:"limits"`
+	// Capacity is what the ledger takes on at once.
+	Capacity capacityConfig `yaml:"capacity"`
 	// BatchWindow is how long a submission waits for others to share its fsyncs.
 	BatchWindow time.Duration `yaml:"batchWindow"`
 	// PublishInterval is the least time between two checkpoints.
@@ -201,7 +203,7 @@ func (c *config) check() error {
 	if err := c.checkStorage(); err != nil {
 		return err
 	}
-	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check(), c.Tracing.Check()); err != nil {
+	if err := errors.Join(c.Capacity.check(), c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check(), c.Tracing.Check()); err != nil {
 		return err
 	}
 	if min(c.BatchWindow, c.PublishInterval, c.RefreshInterval) < 0 {

@@ -88,8 +88,9 @@ func openLedger(ctx context.Context, cfg *config, logger *slog.Logger, metrics .
 
 // newIntake makes the intake, which needs the keys of the index.
 func (l *ledger) newIntake(ctx context.Context, s *storage, grew func()) error {
+	_, pending := l.cfg.Capacity.capacity()
 	c := intake.Config{
-		Log: s.log, Prover: s.prover, Blobs: s.blobs, Index: s.index,
+		Log: s.log, Prover: s.prover, Blobs: s.blobs, Index: s.index, Verifying: l.cfg.Capacity.Verifying, MaxBytes: pending,
 		Limits: l.cfg.Limits, Window: l.cfg.BatchWindow, Failed: l.watched.saw, Grew: grew,
 	}
 	if l.cfg.TrustedRoot != "" {
@@ -123,9 +124,10 @@ func (l *ledger) assemble(ctx context.Context, s *storage) error {
 	if err != nil {
 		return usageError{err}
 	}
+	capacity, _ := l.cfg.Capacity.capacity()
 	sc := server.Config{
 		Intake: l.intake, Board: l.board, Refresh: s.refresh, Prover: s.prover, Log: s.log, Archive: s.archive,
-		Blobs: s.blobs, Index: s.index, Rekor: rekor, VKey: l.key.VKey, Logger: l.logger, Now: time.Now,
+		Blobs: s.blobs, Index: s.index, Rekor: rekor, VKey: l.key.VKey, Logger: l.logger, Now: time.Now, Capacity: capacity,
 		Metrics: append(l.metrics, l.collectors(s)...),
 	}
 	if l.builds != nil {

@@ -67,7 +67,7 @@ type ready struct {
 }
 
 func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
-	tuneMemory()
+	cfg.Capacity.tuneMemory()
 	logger := slog.New(observe.LogHandler(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})))
 	// Tessera logs through klog, and logs each of its steps at info.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/internal/observe"
+	"github.com/cairnlog/cairn/ledger/door"
 	"github.com/cairnlog/cairn/witness"
 	"github.com/cairnlog/cairn/witness/gossip"
 	"github.com/cairnlog/cairn/witness/state"
@@ -29,6 +30,9 @@ const (
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10
+	// maxConnections bounds the memory of those who send nothing; the longest idle makes
+	// room for a new one.
+	maxConnections = 2048
 )
 
 // thinEvery is how often old records are thinned.
@@ -111,13 +115,15 @@ func (d *witnessDaemon) serveReady(rw http.ResponseWriter, _ *http.Request) {
 // once the witness cosigns. It serves before: peers that start at the same time
 // ask each other what they saw.
 func (d *witnessDaemon) run(ctx context.Context, listener net.Listener, ready func() error) error {
+	connections := door.NewConnections(maxConnections, nil)
 	server := &http.Server{
-		Handler: d.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		ConnState: connections.State,
+		Handler:   d.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(d.logger.Handler(), slog.LevelDebug),
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(connections.Listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving HTTP: %w", err)
 		}
 		return nil

@@ -1,6 +1,8 @@
 package observe
 
 import (
+	"cmp"
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -10,8 +12,9 @@ import (
 )
 
 // Handler gives each request an id, which it returns to the client, and a span. Each
-// answer is logged at debug. next should be an *http.ServeMux: spans are named by
-// the pattern that matched, never by the path, which anybody may choose.
+// answer is logged at debug. next is an *http.ServeMux, or leads to one behind Routes:
+// spans are named by the pattern that matched, never by the path, which anybody may
+// choose.
 func Handler(next http.Handler, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := ChooseID(r.Header.Get(RequestIDHeader))
@@ -24,10 +27,12 @@ func Handler(next http.Handler, logger *slog.Logger) http.Handler {
 		}
 		start, method := time.Now(), knownMethod(r.Method)
 		ctx, span := StartServer(ctx, method, propagation.HeaderCarrier(r.Header))
+		var behind string
+		ctx = context.WithValue(ctx, routeKey{}, &behind)
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		r = r.WithContext(ctx)
 		defer func() {
-			route := routeOf(r)
+			route := routeOf(cmp.Or(behind, r.Pattern))
 			span.Rename(method + " " + route)
 			span.Text("http.request.method", method)
 			span.Text("http.route", route)
@@ -42,16 +47,27 @@ func Handler(next http.Handler, logger *slog.Logger) http.Handler {
 	})
 }
 
+type routeKey struct{}
+
+// Routes tells Handler which pattern of a mux matched, where what is between the two
+// hands on another request than it got.
+func Routes(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if route, ok := r.Context().Value(routeKey{}).(*string); ok {
+				*route = r.Pattern
+			}
+		}()
+		mux.ServeHTTP(w, r)
+	})
+}
+
 // routeOf returns the pattern that a mux matched, without the method.
-func routeOf(r *http.Request) string {
-	_, path, found := strings.Cut(r.Pattern, " ")
-	switch {
-	case found:
+func routeOf(pattern string) string {
+	if _, path, found := strings.Cut(pattern, " "); found {
 		return path
-	case r.Pattern != "":
-		return r.Pattern
 	}
-	return "none"
+	return cmp.Or(pattern, "none")
 }
 
 func knownMethod(m string) string {

@@ -64,7 +64,10 @@ func TestHandler(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway) // too late: 200 was sent
 		})
 		mux.HandleFunc("GET /broken", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", http.StatusBadGateway) })
-		h := observe.Handler(mux, logger)
+		between := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			observe.Routes(mux).ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
+		})
+		h := observe.Handler(between, logger)
 		ask := func(path, id string) *httptest.ResponseRecorder {
 			r := httptest.NewRequest("GET", path, nil)
 			r.Header.Set("X-Request-Id", id)

@@ -59,14 +59,14 @@ func (in *Intake) CatchUp(ctx context.Context) error {
 // asks whether there is more to know of them: what another intake acknowledged
 // before must count here.
 func (in *Intake) open(ctx context.Context, raw []byte) (*attest.Attestation, error) {
-	att, err := attest.Open(raw, in.ring)
+	att, err := in.openInTurn(ctx, raw)
 	if in.others == nil || !aboutKeys(err) {
 		return att, err
 	}
 	if err := in.CatchUp(ctx); err != nil {
 		return nil, err
 	}
-	return attest.Open(raw, in.ring)
+	return in.openInTurn(ctx, raw)
 }
 
 // aboutKeys reports whether a refusal may be none by what later entries say.

@@ -22,13 +22,16 @@
 //     log's leaf hash.
 //   - The first failure of storage halts the intake for good: what happened is
 //     found out by the next start, from storage.
-//   - The work queued is bounded in number and in bytes.
+//   - The work queued is bounded in number and in bytes, and what is verified at once
+//     in number, so that those who read keep their share of the cores.
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +50,7 @@ import (
 // Bounds of the work under way.
 const (
 	maxQueued     = 16384                 // submissions waiting for a batch
-	maxBytes      = 256 << 20             // bytes of attestations under way
+	defaultBytes  = 256 << 20             // bytes of attestations under way
 	maxBatch      = 1024                  // submissions in one transaction
 	maxBatchBytes = 16 << 20              // bytes in one transaction
 	retryOverload = 2 * time.Second       // advice to a refused submitter
@@ -69,6 +72,11 @@ type Config struct {
 	Certificate func(*attest.Attestation) error
 	// Failed is told what of storage failed; it may be nil.
 	Failed func(operation string, err error)
+	// Verifying is how many submissions are verified at once: one for each core if it is
+	// 0. More would only keep everything else from the cores.
+	Verifying int
+	// MaxBytes is how many bytes of attestations may be under way; 256 MiB if it is 0.
+	MaxBytes int64
 	// Grew is called when entries were appended.
 	Grew func()
 }
@@ -82,6 +90,8 @@ type Intake struct {
 	queue    chan *call
 	appended chan appended // by an intake that is alone
 	bytes    atomic.Int64
+	// verifying has a place for each who may verify.
+	verifying chan struct{}
 
 	unpublished observe.Handover // where in traces batches were appended
 
@@ -120,16 +130,19 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 	if err := loadKeys(ctx, history, cfg.Index); err != nil {
 		return nil, err
 	}
+	cfg.Verifying = cmp.Or(cfg.Verifying, runtime.GOMAXPROCS(0))
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultBytes)
 	halted, halt := context.WithCancelCause(context.Background())
 	in := &Intake{
-		cfg:      cfg,
-		ring:     keys.NewAdmission(history),
-		limits:   newLimiters(cfg.Limits),
-		queue:    make(chan *call, maxQueued),
-		appended: make(chan appended, 2),
-		calls:    make(map[store.Term]*call),
-		halt:     halt,
-		halted:   halted,
+		cfg:       cfg,
+		ring:      keys.NewAdmission(history),
+		limits:    newLimiters(cfg.Limits),
+		queue:     make(chan *call, maxQueued),
+		appended:  make(chan appended, 2),
+		verifying: make(chan struct{}, cfg.Verifying),
+		calls:     make(map[store.Term]*call),
+		halt:      halt,
+		halted:    halted,
 	}
 	if log, ok := cfg.Log.(engine.Shared); ok {
 		index, ok := cfg.Index.(KeyIndex)
@@ -156,8 +169,8 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	}
 	held := int64(len(raw))
 	defer func() { in.bytes.Add(-held) }()
-	if in.bytes.Add(held) > maxBytes {
-		return nil, overloaded("bytes", maxBytes)
+	if in.bytes.Add(held) > in.cfg.MaxBytes {
+		return nil, overloaded("bytes", in.cfg.MaxBytes)
 	}
 	att, err := in.verify(ctx, raw, accept)
 	if err != nil {
@@ -226,7 +239,7 @@ func (in *Intake) begin(c *call) {
 	}
 }
 
-func overloaded(what string, limit int) error {
+func overloaded(what string, limit int64) error {
 	return &reason.Error{
 		Reason:     reason.Overloaded,
 		Message:    fmt.Sprintf("the ledger has %d %s under way, as many as it takes", limit, what),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/reason"
 )
 
 // verify opens an attestation, and refuses one that cannot be taken.
@@ -17,10 +18,34 @@ func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.At
 	if att, err = in.open(ctx, raw); err != nil {
 		return nil, err
 	}
-	if err := accept(att); err != nil {
-		return nil, err
+	err = in.inTurn(ctx, func() error {
+		if err := accept(att); err != nil {
+			return err
+		}
+		return in.trusted(att)
+	})
+	return att, err
+}
+
+// inTurn does a part of a verification once there is a core for it: of those under
+// way, at most Config.Verifying are at it. f must not wait for anything.
+func (in *Intake) inTurn(ctx context.Context, f func() error) error {
+	select {
+	case in.verifying <- struct{}{}:
+	case <-ctx.Done():
+		return reason.Errorf(reason.DeadlinePassed, "the request ended before the attestation was verified: %w", context.Cause(ctx))
 	}
-	return att, in.trusted(att)
+	defer func() { <-in.verifying }()
+	return f()
+}
+
+// openInTurn opens an attestation with the keys that are known here.
+func (in *Intake) openInTurn(ctx context.Context, raw []byte) (att *attest.Attestation, err error) {
+	err = in.inTurn(ctx, func() (err error) {
+		att, err = attest.Open(raw, in.ring)
+		return err
+	})
+	return att, err
 }
 
 // startBatch begins what is done for the submissions of a batch together.

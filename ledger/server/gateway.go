@@ -72,7 +72,9 @@ func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, builds cai
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A body that is one byte over the limit is refused as too large; what
 	// follows that byte is never read.
-	r.Body = limitedBody{io.LimitReader(r.Body, attest.MaxEnvelope+1), r.Body}
+	if _, held := r.Body.(*heldBody); !held {
+		r.Body = limitedBody{io.LimitReader(r.Body, attest.MaxEnvelope+1), r.Body}
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	g.mux.ServeHTTP(w, r)
 }
@@ -93,6 +95,10 @@ func (m rawBody) NewDecoder(r io.Reader) runtime.Decoder {
 		if !ok {
 			return m.JSONPb.NewDecoder(r).Decode(v)
 		}
+		if h, ok := r.(*heldBody); ok {
+			*raw = h.raw
+			return nil
+		}
 		b, err := io.ReadAll(r)
 		*raw = b
 		return err
@@ -101,7 +107,10 @@ func (m rawBody) NewDecoder(r io.Reader) runtime.Decoder {
 
 // setStatus answers 201 to a submission that added an entry, and to every one of
 // Rekor's clients: they take nothing else for a success.
-func setStatus(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+func setStatus(ctx context.Context, w http.ResponseWriter, m proto.Message) error {
+	if err := holdAnswer(ctx, m); err != nil {
+		return err
+	}
 	switch m := m.(type) {
 	case *cairnv1.SubmitAttestationResponse:
 		if m.Created {

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/cairnlog/cairn/internal/observe"
@@ -37,7 +38,8 @@ const (
 	// maxMessage leaves room for an attestation of the largest size, so that
 	// one that is larger is refused with a reason.
 	maxMessage = attest.MaxEnvelope + 64<<10
-	maxStreams = 8192
+	// maxStreams is per connection; doors bound what all of them have.
+	maxStreams = 1024
 )
 
 // mdRemote is metadata that the gateway sets on the in-process connection.
@@ -46,16 +48,22 @@ const mdRemote = "cairn-remote-address"
 // mdRequestID is the metadata of the request's id, as clients and the gateway set it.
 var mdRequestID = strings.ToLower(observe.RequestIDHeader)
 
-func newGRPCServer(svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, in *interceptors) (*grpc.Server, *health.Server) {
+func newGRPCServer(svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceServer, in *interceptors, d *doors) (*grpc.Server, *health.Server) {
 	s := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(10*time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
+		grpc.MaxHeaderListSize(maxHeader),
+		// As they are given, they do not grow with a fast peer.
+		grpc.InitialWindowSize(window),
+		grpc.InitialConnWindowSize(1<<20),
+		grpc.ConnectionTimeout(headerDeadline),
+		// A peer that is gone, or reads nothing, does not answer.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.InTapHandle(d.tap),
 		grpc.UnaryInterceptor(in.unary),
 		grpc.StreamInterceptor(in.stream),
 	)
-	cairnv1.RegisterLedgerServiceServer(s, svc)
+	s.RegisterService(d.ledgerService(in), svc)
 	cairnv1.RegisterBuildServiceServer(s, builds)
 	h := health.NewServer()
 	h.SetServingStatus(cairnv1.LedgerService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
@@ -81,10 +89,20 @@ func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServ
 		}
 		err = in.done(ctx, info.FullMethod, start, span, err)
 	}()
-	return handle(ctx, req)
+	if err := arrived(ctx, req); err != nil {
+		return nil, err
+	}
+	resp, err = handle(ctx, req)
+	if m, ok := resp.(proto.Message); ok && err == nil {
+		err = holdAnswer(ctx, m)
+	}
+	return resp, err
 }
 
 func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	if info.FullMethod == cairnv1.LedgerService_SubmitAttestation_FullMethodName {
+		return handle(srv, ss) // no stream to anybody else
+	}
 	start := time.Now()
 	ctx, span := begin(ss.Context(), info.FullMethod)
 	defer func() {
@@ -93,6 +111,10 @@ func (in *interceptors) stream(srv any, ss grpc.ServerStream, info *grpc.StreamS
 		}
 		err = in.done(ctx, info.FullMethod, start, span, err)
 	}()
+	if e := entryOf(ss.Context()); e != nil && e.timer != nil {
+		e.here()
+		e.Arrived(costStream)
+	}
 	return handle(srv, stream{ss, ctx})
 }
 
