@@ -33,7 +33,7 @@ func TestChooseID(t *testing.T) {
 			t.Errorf("of %q became %q", bad, got)
 		}
 	}
-	if observe.ChooseID("") == observe.ChooseID("") {
+	if one, other := observe.ChooseID(""), observe.ChooseID(""); one == other {
 		t.Error("one id was made twice")
 	}
 }
