@@ -3,6 +3,7 @@
 //
 //	cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE]
 //	cairn-ledger -config FILE [-check-config]
+//	cairn-ledger keygen -key FILE -origin NAME
 //	cairn-ledger init -config FILE
 //	cairn-ledger repair trillian|tiles -config FILE
 //

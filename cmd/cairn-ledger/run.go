@@ -58,6 +58,8 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		switch args[0] {
 		case "init":
 			return initLog(ctx, args[1:], stdout, stderr)
+		case "keygen":
+			return keygen(args[1:], stdout, stderr)
 		case "repair":
 			return repairLog(ctx, args[1:], stdout, stderr)
 		}
