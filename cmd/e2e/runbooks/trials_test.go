@@ -19,7 +19,7 @@ type trial struct {
 
 // trials are those of the document, by the titles of the sections.
 var trials = map[string]trial{
-	"Back up one machine":            {one: asItIs},
+	"Back up one machine":            {one: func(m *machine) { m.runUnderLoad("Back up one machine") }},
 	"Move one machine":               {one: asItIs},
 	"An older copy of one machine":   {one: backedUp},
 	"Damaged files of one machine":   {one: damagedMachine},
@@ -40,6 +40,7 @@ var trials = map[string]trial{
 	"Tiles are lost or damaged":      {several: damagedBucket},
 	"The bucket is lost":             {several: lostBucket},
 	"Change the database's password": {several: asTheyAre},
+	"The index of front ends":        {several: asTheyAre},
 	"Upgrade front ends":             {several: asTheyAre},
 }
 
