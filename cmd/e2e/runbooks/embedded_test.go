@@ -93,9 +93,13 @@ func (m *machine) kill() {
 	m.ledger = nil
 }
 
-// backedUp is a machine that has a backup, and took more after it.
+// backedUp is a machine that has a backup, and a copy of its log, and took more after
+// that.
 func backedUp(m *machine) {
 	m.run("Back up one machine")
+	if err := os.CopyFS(m.path("backup/log"), os.DirFS(filepath.Join(m.data, "log"))); err != nil {
+		m.t.Fatal(err)
+	}
 	m.submit(5)
 }
 

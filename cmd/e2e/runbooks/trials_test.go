@@ -19,29 +19,30 @@ type trial struct {
 
 // trials are those of the document, by the titles of the sections.
 var trials = map[string]trial{
-	"Back up one machine":            {one: func(m *machine) { m.runUnderLoad("Back up one machine") }},
-	"Move one machine":               {one: asItIs},
-	"An older copy of one machine":   {one: backedUp},
-	"Damaged files of one machine":   {one: damagedMachine},
-	"The index of one machine":       {one: func(m *machine) { m.stop(); m.damage(m.data + "/index.db") }},
-	"Change a witness":               {one: anotherWitness},
-	"Change a worker's token":        {one: func(m *machine) { m.env["FILE"] = m.path("tokens") }},
-	"Upgrade one machine":            {one: asItIs},
-	"End a log":                      {one: func(m *machine) { m.env["ORIGIN"] = "one.example/next" }, after: ended},
-	"A fork was found":               {one: evidence, after: func(m *machine) { m.exists(m.path("backup/evidence/signed.rollback-7")) }},
-	"The disk is full":               {one: func(m *machine) { m.kill() }},
-	"Too few witnesses":              {one: asItIs},
-	"Alerts":                         {one: asItIs},
-	"Back up front ends":             {several: asTheyAre},
-	"Restore the database":           {several: asTheyAre},
-	"An older copy of the database":  {several: dumped},
-	"Trillian has an older copy":     {several: olderTrillian},
-	"Trillian lost its database":     {several: lostTrillian},
-	"Tiles are lost or damaged":      {several: damagedBucket},
-	"The bucket is lost":             {several: lostBucket},
-	"Change the database's password": {several: asTheyAre},
-	"The index of front ends":        {several: asTheyAre},
-	"Upgrade front ends":             {several: asTheyAre},
+	"Back up one machine":             {one: func(m *machine) { m.runUnderLoad("Back up one machine") }},
+	"Move one machine":                {one: asItIs},
+	"An older copy of one machine":    {one: backedUp},
+	"Damaged files of one machine":    {one: damagedMachine},
+	"The attestations of one machine": {one: lostBlobs},
+	"The index of one machine":        {one: func(m *machine) { m.stop(); m.damage(m.data + "/index.db") }},
+	"Change a witness":                {one: anotherWitness},
+	"Change a worker's token":         {one: func(m *machine) { m.env["FILE"] = m.path("tokens") }},
+	"Upgrade one machine":             {one: asItIs},
+	"End a log":                       {one: func(m *machine) { m.env["ORIGIN"] = "one.example/next" }, after: ended},
+	"A fork was found":                {one: evidence, after: func(m *machine) { m.exists(m.path("backup/evidence/signed.rollback-7")) }},
+	"The disk is full":                {one: func(m *machine) { m.kill() }},
+	"Too few witnesses":               {one: asItIs},
+	"Alerts":                          {one: asItIs},
+	"Back up front ends":              {several: asTheyAre},
+	"Restore the database":            {several: asTheyAre},
+	"An older copy of the database":   {several: dumped},
+	"Trillian has an older copy":      {several: olderTrillian},
+	"Trillian lost its database":      {several: lostTrillian},
+	"Tiles are lost or damaged":       {several: damagedBucket},
+	"The bucket is lost":              {several: lostBucket},
+	"Change the database's password":  {several: asTheyAre},
+	"The index of front ends":         {several: asTheyAre},
+	"Upgrade front ends":              {several: asTheyAre},
 }
 
 func asItIs(*machine) {}
@@ -57,8 +58,18 @@ func (w *world) exists(path string) {
 	}
 }
 
+// lostBlobs loses the bytes, all of which are in the backup.
+func lostBlobs(m *machine) {
+	m.run("Back up one machine")
+	m.stop()
+	for _, name := range []string{"blobs.db", "blobs.db-wal", "blobs.db-shm"} {
+		if err := os.RemoveAll(filepath.Join(m.data, name)); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
 func damagedMachine(m *machine) {
-	backedUp(m)
 	m.damage(filepath.Join(m.data, "log", bundle))
 	m.env["FILE"] = bundle
 }
