@@ -28,6 +28,7 @@ func TestPausedPublisher(t *testing.T) {
 			b.publishUntil(9)
 
 			resume()
+			a.grow <- struct{}{} // it tries again, and finds out
 			await(t, "the end of a's term", a.ended)
 			a.publishUntil(uint64(b.board.Latest().N)+2, b)
 			b.end()
