@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	modelTime = flag.Duration("model", 5*time.Second, "how long TestAnyInterleaving goes on")
-	modelSeed = flag.Uint64("model.seed", rand.Uint64(), "what TestAnyInterleaving does")
+	modelSigned = flag.Int("model", 40, "how many signatures TestAnyInterleaving waits for, or for 15 seconds")
+	modelSeed   = flag.Uint64("model.seed", rand.Uint64(), "what TestAnyInterleaving does")
 )
 
 // stall is a process that was stopped at some point.
@@ -72,36 +72,29 @@ func (c *chaos) intN(n int) int {
 // was signed is one log in the end, and the log goes on.
 func TestAnyInterleaving(t *testing.T) {
 	t.Logf("-model.seed=%d", *modelSeed)
-	server := pgtest.Start(t)
+	server := pgtest.Start(t, "fsync=off") // a process is killed, not the machine
 	w := newWorld(t, server)
 	c := &chaos{rand: rand.New(rand.NewPCG(*modelSeed, 1))}
 	hook := c.at
 	t.Cleanup(c.end) // before the processes are waited for
 	begin := func(name string) *process {
-		p := w.process(name, time.Second)
+		p := w.process(name, 3*time.Second)
 		p.hook.Store(&hook)
 		return p.start()
 	}
 	live := []*process{begin("a"), begin("b"), begin("c")}
 	var dead []*process
-	step := time.NewTicker(5 * time.Millisecond)
+	step := time.NewTicker(10 * time.Millisecond)
 	defer step.Stop()
-	for end := time.After(*modelTime); ; {
-		select {
-		case <-end:
-			c.end()
-			w.settle(live, dead)
-			return
-		case <-step.C:
-		}
+	for end := time.Now().Add(15 * time.Second); w.signatures() < *modelSigned && time.Now().Before(end); <-step.C {
 		switch i := c.intN(400); {
-		case i < 240:
+		case i < 280:
 			live[i%len(live)].appendOne()
 		case i < 340:
 			c.resume()
-		case i < 370:
+		case i < 346:
 			w.steal()
-		case i < 374:
+		case i < 348:
 			// Killed: it neither renews nor gives back, and what it has under way goes on
 			// when it is resumed.
 			victim := live[i%len(live)]
@@ -109,12 +102,14 @@ func TestAnyInterleaving(t *testing.T) {
 			go victim.stop()
 			dead = append(dead, victim)
 			live[i%len(live)] = begin(victim.name + "'")
-		case i < 376:
+		case i < 349:
 			if err := errors.Join(server.Kill(), server.Restart()); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+	c.end()
+	w.settle(live, dead)
 }
 
 // appendOne appends an entry if the process publishes and has time for it.
@@ -125,10 +120,16 @@ func (p *process) appendOne() {
 	}
 }
 
+func (w *world) signatures() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.signed)
+}
+
 // steal is what a takeover does to who has the lease. It fails while the database
 // is away.
 func (w *world) steal() {
-	_, _ = w.open().Exec(w.t.Context(), "UPDATE lease SET epoch = epoch + 1, until = '-infinity'")
+	_, _ = w.own.Exec(w.t.Context(), "UPDATE lease SET epoch = epoch + 1, until = '-infinity'")
 }
 
 // settle has the processes that are left publish once more, ends them and checks
@@ -144,13 +145,15 @@ func (w *world) settle(live, dead []*process) {
 	for _, p := range live {
 		p.publishUntil(size, live...)
 	}
+	terms := 0
 	for _, p := range append(live, dead...) {
 		p.end()
+		terms += len(p.terms)
 	}
 	w.checkPast()
 	w.checkBucket()
 	sizes, _ := w.archived()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.t.Logf("%d signatures, %d checkpoints published, the last of size %d", len(w.signed), len(sizes), sizes[len(sizes)-1])
+	w.t.Logf("%d signatures in %d terms, %d checkpoints published, the last of size %d", len(w.signed), terms, len(sizes), sizes[len(sizes)-1])
 }

@@ -42,7 +42,7 @@ func TestPausedPublisher(t *testing.T) {
 // TestDatabaseRestarts stops the database while a publisher is at each point of a
 // publication. Nobody else is there to take over.
 func TestDatabaseRestarts(t *testing.T) {
-	server := pgtest.Start(t)
+	server := pgtest.Start(t, "fsync=off") // a process is killed, not the machine
 	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
 			w := newWorld(t, server)

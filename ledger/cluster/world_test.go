@@ -110,6 +110,10 @@ func newWorld(t *testing.T, server *pgtest.Server) *world {
 	if err := postgres.Migrate(t.Context(), w.url); err != nil {
 		t.Fatal(err)
 	}
+	if w.own, err = postgres.Open(t.Context(), w.url); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.own.Close)
 	return w
 }
 
@@ -132,21 +136,13 @@ func (w *world) exec(sql string, args ...any) {
 	}
 }
 
-// open returns connections of the test's own.
+// open returns connections of the test's own, which work after a restart of the
+// database, too.
 func (w *world) open() *postgres.Pool {
-	w.t.Helper()
-	if w.own != nil {
-		return w.own
+	if w.server != nil {
+		w.own.Reset()
 	}
-	pool, err := postgres.Open(w.t.Context(), w.url)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(pool.Close)
-	if w.server == nil { // connections to another may be cut
-		w.own = pool
-	}
-	return pool
+	return w.own
 }
 
 // expire takes the lease from who has it, and leaves it to anyone.
