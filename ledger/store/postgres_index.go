@@ -81,11 +81,15 @@ func (s *indexState) whole() error {
 
 // Size implements Index.
 func (x *PostgresIndex) Size(ctx context.Context) (uint64, error) {
-	s, err := sizeOfPostgres(x.pool.QueryRow(ctx, "SELECT version, size FROM index_head"))
+	var size uint64
+	err := x.pool.Read(ctx, func(conn *pgx.Conn) (err error) {
+		size, err = sizeOfPostgres(conn.QueryRow(ctx, "SELECT version, size FROM index_head"))
+		return err
+	})
 	if err != nil {
-		return 0, fmt.Errorf("reading the size of the index: %w", postgres.Classify(ctx, err))
+		return 0, fmt.Errorf("reading the size of the index: %w", err)
 	}
-	return s, nil
+	return size, nil
 }
 
 func sizeOfPostgres(row pgx.Row) (uint64, error) {
@@ -173,33 +177,24 @@ func (x *PostgresIndex) Find(ctx context.Context, t Term, from uint64, limit int
 	if from > math.MaxInt64 {
 		return nil, nil
 	}
-	var indexes []uint64
-	err := x.answer(ctx, `SELECT version, size, trimmed, f.idx FROM index_state LEFT JOIN LATERAL
+	indexes, err := x.answer(ctx, `SELECT version, size, trimmed, f.idx FROM index_state LEFT JOIN LATERAL
 		(SELECT idx FROM terms WHERE term = $1 AND idx >= $2 ORDER BY idx LIMIT $3) f ON true ORDER BY f.idx`,
-		[]any{t[:], from, limit}, func(idx *uint64) {
-			if idx != nil {
-				indexes = append(indexes, *idx)
-			}
-		})
+		t[:], from, limit)
 	if err != nil {
 		return nil, fmt.Errorf("looking up entries: %w", err)
+	}
+	if len(indexes) == 1 && indexes[0] == NoEntry {
+		return nil, nil
 	}
 	return indexes, nil
 }
 
 // First implements Index.
 func (x *PostgresIndex) First(ctx context.Context, terms []Term) ([]uint64, error) {
-	indexes := make([]uint64, 0, len(terms))
-	err := x.answer(ctx, `SELECT version, size, trimmed, f.idx
+	indexes, err := x.answer(ctx, `SELECT version, size, trimmed, f.idx
 		FROM index_state CROSS JOIN unnest($1::bytea[]) WITH ORDINALITY AS w (term, n)
 		LEFT JOIN LATERAL (SELECT idx FROM terms WHERE terms.term = w.term ORDER BY idx LIMIT 1) f ON true ORDER BY w.n`,
-		[]any{byteStrings(terms)}, func(idx *uint64) {
-			if idx == nil {
-				indexes = append(indexes, NoEntry)
-				return
-			}
-			indexes = append(indexes, *idx)
-		})
+		byteStrings(terms))
 	if err != nil {
 		return nil, fmt.Errorf("looking up entries: %w", err)
 	}
@@ -216,19 +211,27 @@ func byteStrings[H ~[TermSize]byte](hashes []H) [][]byte {
 }
 
 // answer runs a query whose rows are the state of the index and an index or null,
-// and fails if that state is not whole.
-func (x *PostgresIndex) answer(ctx context.Context, query string, args []any, f func(idx *uint64)) error {
-	rows, err := x.pool.Query(ctx, query, args...)
-	if err != nil {
-		return postgres.Classify(ctx, err)
-	}
-	var s indexState
-	var idx *uint64
-	_, err = pgx.ForEachRow(rows, []any{&s.version, &s.size, &s.trimmed, &idx}, func() error {
-		f(idx)
-		return s.whole()
+// which is NoEntry, and fails if that state is not whole.
+func (x *PostgresIndex) answer(ctx context.Context, query string, args ...any) (indexes []uint64, err error) {
+	err = x.pool.Read(ctx, func(conn *pgx.Conn) error {
+		indexes = nil
+		rows, err := conn.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		var s indexState
+		var idx *uint64
+		_, err = pgx.ForEachRow(rows, []any{&s.version, &s.size, &s.trimmed, &idx}, func() error {
+			if idx == nil {
+				indexes = append(indexes, NoEntry)
+			} else {
+				indexes = append(indexes, *idx)
+			}
+			return s.whole()
+		})
+		return err
 	})
-	return postgres.Classify(ctx, err)
+	return indexes, err
 }
 
 // Entries implements Index.
@@ -241,11 +244,23 @@ func (x *PostgresIndex) Entries(ctx context.Context, indexes []uint64) ([]Entry,
 			return nil, fmt.Errorf("entry %d: %w", i, ErrNotFound)
 		}
 	}
-	rows, err := x.pool.Query(ctx, `SELECT version, size, trimmed, e.leaf
+	var entries []Entry
+	err := x.pool.Read(ctx, func(conn *pgx.Conn) (err error) {
+		entries, err = entriesOf(ctx, conn, indexes)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading entries: %w", err)
+	}
+	return entries, nil
+}
+
+func entriesOf(ctx context.Context, conn *pgx.Conn, indexes []uint64) ([]Entry, error) {
+	rows, err := conn.Query(ctx, `SELECT version, size, trimmed, e.leaf
 		FROM index_state CROSS JOIN unnest($1::bigint[]) WITH ORDINALITY AS w (idx, n)
 		LEFT JOIN LATERAL (SELECT leaf FROM entries WHERE entries.idx = w.idx LIMIT 1) e ON true ORDER BY w.n`, indexes)
 	if err != nil {
-		return nil, fmt.Errorf("reading entries: %w", postgres.Classify(ctx, err))
+		return nil, err
 	}
 	entries := make([]Entry, 0, len(indexes))
 	var s indexState
@@ -261,20 +276,21 @@ func (x *PostgresIndex) Entries(ctx context.Context, indexes []uint64) ([]Entry,
 		entries = append(entries, Entry{Index: i, Text: text})
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reading entries: %w", postgres.Classify(ctx, err))
-	}
-	return entries, nil
+	return entries, err
 }
 
 // Key implements Index.
 func (x *PostgresIndex) Key(ctx context.Context, fp leaf.Fingerprint) (*Key, error) {
-	k, err := ScanKey(x.pool.QueryRow(ctx, SelectKeys+"WHERE fingerprint = $1", string(fp)))
+	var k *Key
+	err := x.pool.Read(ctx, func(conn *pgx.Conn) (err error) {
+		k, err = ScanKey(conn.QueryRow(ctx, SelectKeys+"WHERE fingerprint = $1", string(fp)))
+		return err
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("key %s: %w", fp, ErrNotFound)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading key %s: %w", fp, postgres.Classify(ctx, err))
+		return nil, fmt.Errorf("reading key %s: %w", fp, err)
 	}
 	return k, nil
 }

@@ -257,8 +257,9 @@ func (p *placement) write(ctx context.Context, tx pgx.Tx) error {
 
 // Next implements engine.Sequence.
 func (s *PostgresSequence) Next(ctx context.Context) (next uint64, err error) {
-	if err := s.pool.QueryRow(ctx, "SELECT next FROM queue_head").Scan(&next); err != nil {
-		return 0, fmt.Errorf("reading the next index: %w", postgres.Classify(ctx, err))
+	err = s.pool.Read(ctx, func(conn *pgx.Conn) error { return conn.QueryRow(ctx, "SELECT next FROM queue_head").Scan(&next) })
+	if err != nil {
+		return 0, fmt.Errorf("reading the next index: %w", err)
 	}
 	return next, nil
 }
@@ -268,12 +269,23 @@ func (s *PostgresSequence) Read(ctx context.Context, from uint64, limit int) ([]
 	if from > math.MaxInt64 {
 		return nil, nil
 	}
-	rows, err := s.pool.Query(ctx, `SELECT trimmed, q.idx, q.leaf FROM queue_tail LEFT JOIN LATERAL
-		(SELECT idx, leaf FROM queue WHERE idx >= $1 ORDER BY idx LIMIT $2) q ON true ORDER BY q.idx`, from, max(limit, 1))
-	if err != nil {
-		return nil, fmt.Errorf("reading placed leaves: %w", postgres.Classify(ctx, err))
-	}
 	var leaves [][]byte
+	err := s.pool.Read(ctx, func(conn *pgx.Conn) (err error) {
+		leaves, err = readQueue(ctx, conn, from, max(limit, 1))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading placed leaves: %w", err)
+	}
+	return leaves, nil
+}
+
+func readQueue(ctx context.Context, conn *pgx.Conn, from uint64, limit int) (leaves [][]byte, err error) {
+	rows, err := conn.Query(ctx, `SELECT trimmed, q.idx, q.leaf FROM queue_tail LEFT JOIN LATERAL
+		(SELECT idx, leaf FROM queue WHERE idx >= $1 ORDER BY idx LIMIT $2) q ON true ORDER BY q.idx`, from, limit)
+	if err != nil {
+		return nil, err
+	}
 	var trimmed uint64
 	var idx *uint64
 	var leaf []byte
@@ -290,10 +302,7 @@ func (s *PostgresSequence) Read(ctx context.Context, from uint64, limit int) ([]
 		leaves = append(leaves, leaf)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reading placed leaves: %w", postgres.Classify(ctx, err))
-	}
-	return leaves, nil
+	return leaves, err
 }
 
 // Trim implements engine.Sequence. It refuses to remove what the index does not

@@ -320,7 +320,7 @@ func placements(s *sequence) {
 }
 
 func placeCrashed(s *sequence) {
-	for range 3 {
+	for range 2 {
 		s.grow(40)
 		s.trim(len(s.leaves) - 20)
 		s.grow(5)
