@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"filippo.io/torchwood"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -51,7 +52,7 @@ func (e *Edge) Load(ctx context.Context, r TileReader, size uint64) error {
 			continue
 		}
 		hashes, err := loadTile(ctx, r, level, index, width)
-		if level > 0 && errors.Is(err, ErrNotFound) {
+		if level > 0 && (errors.Is(err, ErrNotFound) || errors.Is(err, fs.ErrNotExist)) {
 			hashes = nil
 			for i := range uint64(width) {
 				var below []byte

@@ -59,9 +59,6 @@ func (t *Trillian) tileLoop(ctx context.Context) error {
 	grew, at := t.size.Load(), time.Now()
 	for {
 		size, err := t.advance(ctx)
-		if err == nil {
-			err = trimmed.trim(ctx, t)
-		}
 		if err != nil {
 			if err := again.wait(ctx, err); err != nil {
 				return err
@@ -69,6 +66,7 @@ func (t *Trillian) tileLoop(ctx context.Context) error {
 			continue
 		}
 		again.reset()
+		trimmed.trim(ctx, t)
 		pause, fed := t.cfg.Idle, t.fedUpTo()
 		if size < fed {
 			pause = t.cfg.Poll
@@ -90,24 +88,31 @@ func (t *Trillian) tileLoop(ctx context.Context) error {
 	}
 }
 
-// trimmer trims the sequence, not for every leaf.
+// trimmer trims the sequence, not for every leaf. Its failures end nothing: what
+// stays longer does no harm.
 type trimmer struct {
-	below uint64
-	at    time.Time
+	below  uint64
+	at     time.Time // of the last try
+	warned time.Time
 }
 
 const trimLeaves, trimEvery = 4096, time.Second
 
-func (tr *trimmer) trim(ctx context.Context, t *Trillian) error {
+func (tr *trimmer) trim(ctx context.Context, t *Trillian) {
 	below := min(t.size.Load(), t.indexed.Load(), t.published.Load())
 	if below <= tr.below || below < tr.below+trimLeaves && time.Since(tr.at) < trimEvery {
-		return nil
+		return
 	}
-	if err := t.cfg.Sequence.Trim(ctx, below); err != nil {
-		return fmt.Errorf("trimming the sequence below %d: %w", below, err)
+	tr.at = time.Now()
+	err := t.cfg.Sequence.Trim(ctx, below)
+	if err == nil {
+		tr.below = below
+		return
 	}
-	tr.below, tr.at = below, time.Now()
-	return nil
+	if ctx.Err() == nil && time.Since(tr.warned) > warnEvery {
+		t.cfg.Log.Warn("trimming the sequence: trying again", "below", below, "error", err)
+		tr.warned = tr.at
+	}
 }
 
 // retrier waits longer after each failure that may pass, and warns of them now and

@@ -57,7 +57,6 @@ const (
 	maxNote   = 1 << 20
 	maxBundle = engine.TileWidth * (leaf.MaxSize + 2)
 	hashSize  = tlog.HashSize
-	maxLevels = 8 // of tiles: 8·8 bits
 
 	atOnce = 16 // files that are asked for at a time
 )

@@ -5,6 +5,7 @@ package trillian
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,7 +22,11 @@ import (
 	"github.com/cairnlog/cairn/cmd/e2e/e2etest/peers"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/engine/enginetest"
+	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/store"
+	"github.com/cairnlog/cairn/ledger/store/bucket"
 	"github.com/cairnlog/cairn/ledger/store/pgtest"
+	"github.com/cairnlog/cairn/ledger/store/postgres"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +50,7 @@ func two(t *testing.T, tr *peers.Trillian) *peers.Trillian {
 }
 
 // dial returns a connection to all log servers.
-func dial(t *testing.T, tr *peers.Trillian) *grpc.ClientConn {
+func dial(t testing.TB, tr *peers.Trillian) *grpc.ClientConn {
 	t.Helper()
 	conn, err := engine.DialTrillian(strings.Join(tr.Addrs, ","), nil)
 	if err != nil {
@@ -55,14 +60,33 @@ func dial(t *testing.T, tr *peers.Trillian) *grpc.ClientConn {
 	return conn
 }
 
-// newConfig returns that of a new log.
-func newConfig(t *testing.T, conn *grpc.ClientConn) engine.TrillianConfig {
+// newConfig returns that of a new log, with its sequence in a database of the server
+// and its tiles in a directory.
+func newConfig(t testing.TB, conn *grpc.ClientConn, database string) engine.TrillianConfig {
 	t.Helper()
 	tree, err := engine.CreateTree(t.Context(), conn, t.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return engine.TrillianConfig{Conn: conn, Tree: tree, Sequence: new(enginetest.Sequence), Bucket: new(enginetest.Bucket)}
+	if err := postgres.Migrate(t.Context(), database); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := postgres.Open(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	if _, err := store.OpenPostgresIndex(t.Context(), pool); err != nil { // the sequence asks its tables
+		t.Fatal(err)
+	}
+	sequence := store.NewPostgresSequence(pool)
+	t.Cleanup(func() { _ = sequence.Close() })
+	objects, err := bucket.Open(t.Context(), "file://"+t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = objects.Close() })
+	return engine.TrillianConfig{Conn: conn, Tree: tree, Sequence: sequence, Bucket: objects}
 }
 
 // process is one that runs a log.
@@ -72,7 +96,7 @@ type process struct {
 	ended  chan error
 }
 
-func start(t *testing.T, cfg engine.TrillianConfig) *process {
+func start(t testing.TB, cfg engine.TrillianConfig) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{Trillian: engine.OpenTrillian(cfg), cancel: cancel, ended: make(chan error, 1)}
@@ -97,7 +121,7 @@ func TestContract(t *testing.T) {
 	onEach(t, func(t *testing.T, tr *peers.Trillian) {
 		conn := dial(t, tr)
 		enginetest.Run(t, func(t *testing.T) func() engine.Log {
-			cfg := newConfig(t, conn)
+			cfg := newConfig(t, conn, pgtest.Database(t))
 			return func() engine.Log { return start(t, cfg) }
 		})
 	})
@@ -107,7 +131,7 @@ func TestContract(t *testing.T) {
 // every root that is answered to what was placed.
 func TestUnderKills(t *testing.T) {
 	onEach(t, func(t *testing.T, tr *peers.Trillian) {
-		cfg := newConfig(t, dial(t, tr))
+		cfg := newConfig(t, dial(t, tr), pgtest.Database(t))
 		grew := make(chan uint64, 1<<16)
 		cfg.Grew = func(size uint64) { grew <- size }
 		p := start(t, cfg)
@@ -165,14 +189,24 @@ func TestUnderKills(t *testing.T) {
 func TestUnderRestartsOfPostgreSQL(t *testing.T) {
 	e2etest.Interop(t)
 	db := pgtest.Start(t)
-	cfg := newConfig(t, dial(t, two(t, peers.StartTrillianOnPostgreSQL(t, db.Database(t)))))
+	cfg := newConfig(t, dial(t, two(t, peers.StartTrillianOnPostgreSQL(t, db.Database(t)))), db.Database(t))
 	p := start(t, cfg)
+	place := func(leaf []byte) {
+		entry := engine.Entry{Leaf: leaf, Terms: [][sha256.Size]byte{sha256.Sum256(leaf)}}
+		for { // again finds out whether it was placed
+			_, err := p.Place(t.Context(), []engine.Entry{entry})
+			if err == nil {
+				return
+			}
+			if e, ok := reason.Of(err); !ok || e.Reason != reason.StorageUnavailable {
+				t.Fatal(err)
+			}
+		}
+	}
 	const rounds, each = 6, 400
 	for round := range rounds {
 		for i := range each {
-			if _, err := p.Place(t.Context(), []engine.Entry{{Leaf: fmt.Appendf(nil, "leaf %d of round %d", i, round)}}); err != nil {
-				t.Fatal(err)
-			}
+			place(fmt.Appendf(nil, "leaf %d of round %d", i, round))
 			if i != each/2 {
 				continue
 			}
@@ -188,6 +222,9 @@ func TestUnderRestartsOfPostgreSQL(t *testing.T) {
 			}
 		}
 		awaitSize(t, p, uint64(round+1)*each)
+	}
+	if size, err := p.Size(t.Context()); err != nil || size != rounds*each {
+		t.Errorf("the size is %d, %v, want %d", size, err, rounds*each)
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
@@ -214,7 +251,7 @@ func kill(t *testing.T, p *e2etest.Process) {
 	p.Wait(t)
 }
 
-func awaitSize(t *testing.T, log engine.Log, size uint64) {
+func awaitSize(t testing.TB, log engine.Log, size uint64) {
 	t.Helper()
 	for deadline := time.Now().Add(e2etest.Patience); ; time.Sleep(10 * time.Millisecond) {
 		got, err := log.Size(t.Context())

@@ -28,6 +28,8 @@ import (
 	"gocloud.dev/gcerrors"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/cairnlog/cairn/ledger/engine"
 )
 
 const (
@@ -49,16 +51,10 @@ type Bucket struct {
 	patience time.Duration
 }
 
-// Object is what Put stores.
-type Object struct {
-	Key   string
-	Bytes []byte
-	// Once says that the object never changes: if one is there, it is left as it is.
-	Once bool
-	// What an object store says of the object to those that read it over HTTP. The
-	// type is application/octet-stream if it is empty.
-	ContentType, CacheControl string
-}
+// Object is what Put stores. It is engine's, so that a Bucket is an engine.Bucket.
+type Object = engine.Object
+
+var _ engine.Bucket = (*Bucket)(nil)
 
 // New returns a Bucket over one that was opened otherwise. name is for errors.
 func New(b *blob.Bucket, name string) *Bucket {
