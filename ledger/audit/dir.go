@@ -29,7 +29,8 @@ const (
 )
 
 // OpenDir opens a directory: that of a ledger, with log, blobs.db and index.db
-// in it, or a copy of a log that a mirror keeps or a web server serves.
+// in it, or a copy of a log that a mirror keeps or a web server serves, or the
+// bucket of a ledger with several front ends, which is one, too.
 func OpenDir(path string) (Copy, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -48,8 +49,12 @@ func OpenDir(path string) (Copy, error) {
 	}
 	for _, name := range []string{"checkpoint", "tile", "checkpoints"} {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
-			ahead := func() uint64 { return mirror.Ahead(context.Background(), mirror.Dir(path)) }
-			return Copy{Source: &mirrorDir{dir{root: path}}, Place: path, Kind: Mirror, Unpublished: ahead}, nil
+			d := dir{root: path}
+			ahead := d.bucketAhead()
+			if d.isIndexed() {
+				ahead = func() uint64 { return mirror.Ahead(context.Background(), mirror.Dir(path)) }
+			}
+			return Copy{Source: &mirrorDir{d}, Place: path, Kind: Mirror, Unpublished: ahead}, nil
 		}
 	}
 	return Copy{}, fmt.Errorf("%s holds neither a ledger (log, blobs.db, index.db) nor a copy of a log (checkpoint, tile)", path)
@@ -57,6 +62,12 @@ func OpenDir(path string) (Copy, error) {
 
 // dir reads a log's directory.
 type dir struct{ root string }
+
+// isIndexed reports whether it is a mirror's with an index.
+func (d dir) isIndexed() bool {
+	_, err := os.Lstat(filepath.Join(d.root, mirrorIndexDir, "progress"))
+	return err == nil
+}
 
 // Read implements Source. A symbolic link is not followed, and nothing that is
 // no file is waited for.
