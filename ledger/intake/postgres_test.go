@@ -177,7 +177,38 @@ func TestFrontEndsOnPostgreSQL(t *testing.T) {
 	a, k := newAuthor(t), newAuthor(t)
 	fronts[1].must(a.enrolment())
 	fronts[1].must(k.enrolment())
-	var last uint64
+	revoked, last := crowd(t, fronts, a, k)
+	leaves := fronts[0].leaves(max(last, revoked) + 1)
+	for i := int(revoked) + 1; i < len(leaves); i++ {
+		if bytes.Contains(leaves[i], []byte("key "+k.Public.Fingerprint+"\n")) {
+			t.Errorf("entry %d follows the revocation in entry %d", i, revoked)
+		}
+	}
+	if _, err := fronts[1].submit(k.about(9999)); err == nil {
+		t.Error("a key that was revoked signs")
+	}
+
+	// Another front end takes over, and has the same keys.
+	stop()
+	fronts[1].leads()
+	res := fronts[2].must(a.about(100))
+	fronts[1].leaves(res.Index + 1)
+	want, standing := s.front().Keyring().Snapshot()
+	for i, f := range fronts {
+		if err := f.CatchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, again := f.Keyring().Snapshot()
+		if diff := cmp.Diff(want, got) + cmp.Diff(standing, again, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("the keys of front end %d (-index +front end):\n%s", i, diff)
+		}
+	}
+}
+
+// crowd has front ends take each of a's attestations, and others of k, at once, and
+// one of them k's revocation. It returns the index of that, and the last of all.
+func crowd(t *testing.T, fronts []*front, a, k author) (revoked, last uint64) {
+	t.Helper()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	seen := make(map[int]map[uint64]int) // what was created, by what and index
@@ -216,7 +247,7 @@ func TestFrontEndsOnPostgreSQL(t *testing.T) {
 		}
 	}
 	<-begun
-	revoked := fronts[2].must(k.revocation())
+	revoked = fronts[2].must(k.revocation()).Index
 	wg.Wait()
 	for n, at := range seen {
 		for index, created := range at {
@@ -225,31 +256,7 @@ func TestFrontEndsOnPostgreSQL(t *testing.T) {
 			}
 		}
 	}
-	leaves := fronts[0].leaves(max(last, revoked.Index) + 1)
-	for i := int(revoked.Index) + 1; i < len(leaves); i++ {
-		if bytes.Contains(leaves[i], []byte("key "+k.Public.Fingerprint+"\n")) {
-			t.Errorf("entry %d follows the revocation in entry %d", i, revoked.Index)
-		}
-	}
-	if _, err := fronts[1].submit(k.about(9999)); err == nil {
-		t.Error("a key that was revoked signs")
-	}
-
-	// Another front end takes over, and has the same keys.
-	stop()
-	fronts[1].leads()
-	res := fronts[2].must(a.about(100))
-	fronts[1].leaves(res.Index + 1)
-	want, standing := s.front().Keyring().Snapshot()
-	for i, f := range fronts {
-		if err := f.CatchUp(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		got, again := f.Keyring().Snapshot()
-		if diff := cmp.Diff(want, got) + cmp.Diff(standing, again, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("the keys of front end %d (-index +front end):\n%s", i, diff)
-		}
-	}
+	return revoked, last
 }
 
 // TestTheSharedIndexIsRebuilt empties the index, and lets a front end begin to
