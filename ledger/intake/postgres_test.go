@@ -215,6 +215,8 @@ func crowd(t *testing.T, fronts []*front, a, k author) (revoked, last uint64) {
 	begun := make(chan struct{}, 1)
 	for n := range 40 {
 		seen[n] = make(map[uint64]int)
+	}
+	for n := range 40 {
 		for i, f := range fronts {
 			raw := encodings(a.about(n))[i]
 			wg.Go(func() {
