@@ -150,51 +150,25 @@ func (t *Trillian) extend(ctx context.Context, root tlog.Tree) error {
 	if err != nil {
 		return err
 	}
-	var objects []Object
-	put := func(level int, index uint64, b []byte, width int) {
-		objects = append(objects, tileObject(level, index, b, width))
+	g := growth{edge: t.state.edge.Clone(), bundle: append([]byte(nil), t.state.bundle...)}
+	if err := g.add(leaves); err != nil {
+		return fmt.Errorf("%w: Trillian's leaves from %d on: %w", ErrContradiction, from, err)
 	}
-	next := t.state.edge.Clone()
-	bundle := append([]byte(nil), t.state.bundle...)
-	next.Full = func(level, index uint64, hashes []byte) error {
-		put(int(level), index, hashes, TileWidth)
-		if level == 0 {
-			put(bundleLevel, index, bundle, TileWidth)
-			bundle = nil
-		}
-		return nil
-	}
-	hashes := make([]tlog.Hash, len(leaves))
-	for i, leaf := range leaves {
-		hashes[i] = tlog.Hash(rfc6962.DefaultHasher.HashLeaf(leaf))
-		if bundle, err = torchwood.AppendTileEntry(bundle, leaf); err != nil {
-			return fmt.Errorf("%w: leaf %d of Trillian's: %w", ErrContradiction, from+uint64(i), err)
-		}
-		if err := next.Append(hashes[i][:]); err != nil {
-			return err
-		}
-	}
-	if err := t.prove(ctx, next.Root(), end, root); err != nil {
+	if err := t.prove(ctx, g.edge.Root(), end, root); err != nil {
 		return err
 	}
-	if err := t.compare(ctx, from, hashes); err != nil {
+	if err := t.compare(ctx, from, g.hashes); err != nil {
 		return err
 	}
 	// A tree that is not the last of this round is not shown: nobody asks for its
 	// partial tiles.
 	if end == uint64(root.N) {
-		if len(bundle) > 0 {
-			put(bundleLevel, end/TileWidth, bundle, int(end%TileWidth))
-		}
-		_ = next.Partial(func(level, index uint64, hashes []byte) error {
-			put(int(level), index, hashes, len(hashes)/hashSize)
-			return nil
-		})
+		g.finish()
 	}
-	if err := t.cfg.Bucket.Put(ctx, objects); err != nil {
+	if err := t.cfg.Bucket.Put(ctx, g.objects); err != nil {
 		return fmt.Errorf("writing tiles: %w", err)
 	}
-	t.state.edge, t.state.bundle = next, bundle
+	t.state.edge, t.state.bundle = g.edge, g.bundle
 	t.forgetFed(end)
 	if end == uint64(root.N) {
 		t.setSize(end)
@@ -202,9 +176,52 @@ func (t *Trillian) extend(ctx context.Context, root tlog.Tree) error {
 	return nil
 }
 
-// tileObject is replaced if it is there: it may be of a tree that was never shown.
-func tileObject(level int, index uint64, b []byte, width int) Object {
-	return Object{Key: tilePath(level, index, width), Bytes: b, CacheControl: "public, max-age=31536000, immutable"}
+// growth is a tree with more leaves, and the objects that it adds.
+type growth struct {
+	edge    Edge
+	bundle  []byte
+	hashes  []tlog.Hash // of the leaves
+	objects []Object
+}
+
+func (g *growth) add(leaves [][]byte) error {
+	g.edge.Full = func(level, index uint64, hashes []byte) error {
+		g.put(int(level), index, hashes, TileWidth)
+		if level == 0 {
+			g.put(bundleLevel, index, g.bundle, TileWidth)
+			g.bundle = nil
+		}
+		return nil
+	}
+	for _, leaf := range leaves {
+		hash := tlog.Hash(rfc6962.DefaultHasher.HashLeaf(leaf))
+		g.hashes = append(g.hashes, hash)
+		var err error
+		if g.bundle, err = torchwood.AppendTileEntry(g.bundle, leaf); err != nil {
+			return err
+		}
+		if err := g.edge.Append(hash[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish adds the partial tiles and the partial bundle.
+func (g *growth) finish() {
+	if len(g.bundle) > 0 {
+		g.put(bundleLevel, g.edge.Size()/TileWidth, g.bundle, int(g.edge.Size()%TileWidth))
+	}
+	_ = g.edge.Partial(func(level, index uint64, hashes []byte) error {
+		g.put(int(level), index, hashes, len(hashes)/hashSize)
+		return nil
+	})
+}
+
+// put adds a tile or a bundle. What is there is replaced: it may be of a tree that
+// was never shown.
+func (g *growth) put(level int, index uint64, b []byte, width int) {
+	g.objects = append(g.objects, Object{Key: tilePath(level, index, width), Bytes: b, CacheControl: "public, max-age=31536000, immutable"})
 }
 
 // prove checks that the tree of a size with the hash that its leaves have is what

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -12,8 +13,11 @@ import (
 
 	"filippo.io/torchwood"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/trillian"
 	"golang.org/x/mod/sumdb/tlog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/engine/enginetest"
@@ -378,5 +382,35 @@ func TestTrillianCreateTree(t *testing.T) {
 	id, err := engine.CreateTree(t.Context(), w.conn, strings.Repeat("name of the log ", 100))
 	if err != nil || id != trilliantest.Tree {
 		t.Errorf("CreateTree() = %d, %v", id, err)
+	}
+}
+
+// TestDialTrillianList has the first of two log servers not answer.
+func TestDialTrillianList(t *testing.T) {
+	server := grpc.NewServer()
+	trillian.RegisterTrillianLogServer(server, trillian.UnimplementedTrillianLogServer{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	go func() { _ = server.Serve(listener) }()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := engine.DialTrillian(gone.Addr().String()+","+listener.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	for range 5 {
+		_, err := trillian.NewTrillianLogClient(conn).InitLog(t.Context(), &trillian.InitLogRequest{})
+		if status.Code(err) != codes.Unimplemented {
+			t.Fatalf("the server that is there was not asked: %v", err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package trillian
 import (
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 	"github.com/cairnlog/cairn/cmd/e2e/e2etest/peers"
@@ -34,12 +35,13 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkPlace places leaves 500 at a time, and waits for the tree to have all.
-// One operation is 500 leaves.
+// BenchmarkPlace places leaves 500 at a time. One operation is 500 leaves; leaves/s
+// is until the tree has all.
 func BenchmarkPlace(b *testing.B) {
 	const each = 500
 	p := benchLog(b)
 	n := 0
+	begin := time.Now()
 	for b.Loop() {
 		entries := make([]engine.Entry, each)
 		for i := range entries {
@@ -51,5 +53,5 @@ func BenchmarkPlace(b *testing.B) {
 		}
 	}
 	awaitSize(b, p, uint64(n))
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "leaves/s")
+	b.ReportMetric(float64(n)/time.Since(begin).Seconds(), "leaves/s")
 }
