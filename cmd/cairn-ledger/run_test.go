@@ -258,6 +258,33 @@ func TestVerdictPolicy(t *testing.T) {
 	}
 }
 
+// TestCapacity checks configurations that would refuse what an idle ledger should take.
+func TestCapacity(t *testing.T) {
+	f := newFiles(t)
+	for _, test := range []struct {
+		name, capacity, says string
+		code                 int
+	}{
+		{"nothing", "{}", "", 0},
+		{"all of it", "{memory: 2GiB, submissions: 1GiB, reads: 64MiB, calls: 32MiB, pending: 16MiB, streams: 9, httpConnections: 99, grpcConnections: 9, verifying: 3}", "", 0},
+		{"little memory", "{memory: 64MiB}", "capacity.memory must be at least 128MiB", 2},
+		{"no size", "{memory: much}", `"much" is no size such as 512MiB`, 2},
+		{"a size below zero", "{reads: -5MiB}", "is no size", 2},
+		{"submissions without room for the largest", "{submissions: 1MiB}", "capacity.submissions is 1048576, and must be at least", 2},
+		{"pending without room for the largest", "{pending: 1KiB}", "capacity.pending must be at least 1MiB", 2},
+		{"no connections", "{httpConnections: 1}", "capacity.httpConnections is 1, and must be at least 16", 2},
+		{"streams below zero", "{streams: -1}", "capacity.streams is -1", 2},
+		{"verifying below zero", "{verifying: -1}", "capacity.verifying must not be negative", 2},
+		{"what there is not", "{cores: 2}", "field cores not found", 2},
+	} {
+		config := f.write("cairn-ledger.yaml", paths+"capacity: "+test.capacity+"\n")
+		code, _, stderr := command(t, "-config", config, "-check-config")
+		if code != test.code || !strings.Contains(stderr, test.says) {
+			t.Errorf("%s: exit code %d, stderr %q; want %d and %q", test.name, code, stderr, test.code, test.says)
+		}
+	}
+}
+
 // TestTokens starts with files of tokens that are not there or not as they should
 // be.
 func TestTokens(t *testing.T) {
