@@ -81,11 +81,11 @@ type Intake struct {
 	cfg      Config
 	ring     *keys.Admission
 	limits   *limiters
+	others   *others // nil if the log has no other intake
 	queue    chan *call
-	appended chan []*call
+	appended chan []*call // by an intake that is alone
 	bytes    atomic.Int64
-	// verifying has a place for each who may verify.
-	verifying chan struct{}
+	cores    chan struct{} // a place for each who may verify
 
 	mu    sync.Mutex
 	calls map[store.Term]*call // under way, by each of their terms
@@ -124,17 +124,25 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 	cfg.Verifying = cmp.Or(cfg.Verifying, runtime.GOMAXPROCS(0))
 	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultBytes)
 	halted, halt := context.WithCancelCause(context.Background())
-	return &Intake{
-		cfg:       cfg,
-		ring:      keys.NewAdmission(history),
-		limits:    newLimiters(cfg.Limits),
-		queue:     make(chan *call, maxQueued),
-		appended:  make(chan []*call, 2),
-		verifying: make(chan struct{}, cfg.Verifying),
-		calls:     make(map[store.Term]*call),
-		halt:      halt,
-		halted:    halted,
-	}, nil
+	in := &Intake{
+		cfg:      cfg,
+		ring:     keys.NewAdmission(history),
+		limits:   newLimiters(cfg.Limits),
+		queue:    make(chan *call, maxQueued),
+		appended: make(chan []*call, 2),
+		cores:    make(chan struct{}, cfg.Verifying),
+		calls:    make(map[store.Term]*call),
+		halt:     halt,
+		halted:   halted,
+	}
+	if log, ok := cfg.Log.(engine.Shared); ok {
+		index, ok := cfg.Index.(KeyIndex)
+		if !ok {
+			return nil, errors.New("several intakes need an index that tells them which entries changed keys")
+		}
+		in.others = newOthers(log, &follower{index: index, ring: history, change: in.changeKeys})
+	}
+	return in, nil
 }
 
 // Submit takes one attestation from addr, and returns when its index is
@@ -155,8 +163,14 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	if in.bytes.Add(held) > in.cfg.MaxBytes {
 		return nil, overloaded("bytes", in.cfg.MaxBytes)
 	}
-	att, err := in.verify(ctx, raw, accept)
+	att, err := in.open(ctx, raw)
 	if err != nil {
+		return nil, err
+	}
+	if err := accept(att); err != nil {
+		return nil, err
+	}
+	if err := in.trusted(ctx, att); err != nil {
 		return nil, err
 	}
 	c, first := in.join(att)
@@ -177,34 +191,27 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	return &Result{Index: c.index, Leaf: c.text, Created: c.created && first}, nil
 }
 
-// verify returns the attestation, if it is one that is taken.
-func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.Attestation) error) (*attest.Attestation, error) {
+// verify verifies something once there is a core for it.
+func (in *Intake) verify(ctx context.Context, f func() error) error {
 	select {
-	case in.verifying <- struct{}{}:
+	case in.cores <- struct{}{}:
 	case <-ctx.Done():
-		return nil, reason.Errorf(reason.DeadlinePassed, "the request ended before the attestation was verified: %w", context.Cause(ctx))
+		return reason.Errorf(reason.DeadlinePassed, "the request ended before the attestation was verified: %w", context.Cause(ctx))
 	}
-	defer func() { <-in.verifying }()
-	att, err := attest.Open(raw, in.ring)
-	if err != nil {
-		return nil, err
-	}
-	if err := accept(att); err != nil {
-		return nil, err
-	}
-	return att, in.trusted(att)
+	defer func() { <-in.cores }()
+	return f()
 }
 
 // trusted refuses an attestation with a certificate that nobody vouches for: its key
 // needs no enrolment, so that anybody could make one up.
-func (in *Intake) trusted(att *attest.Attestation) error {
+func (in *Intake) trusted(ctx context.Context, att *attest.Attestation) error {
 	switch {
 	case !att.Certified():
 		return nil
 	case in.cfg.Certificate == nil:
 		return reason.Errorf(reason.CertificateUntrusted, "this ledger was given no trusted root, and takes no bundle with a certificate")
 	}
-	return in.cfg.Certificate(att)
+	return in.verify(ctx, func() error { return in.cfg.Certificate(att) })
 }
 
 // termsOf returns what no two entries have in common. The same bytes may have
@@ -247,7 +254,8 @@ func overloaded(what string, limit int64) error {
 	}
 }
 
-// finish answers a call that adds no entry.
+// finish answers a call, and forgets it: it adds no entry, or the log knows of the
+// entry.
 func (in *Intake) finish(c *call, err error) {
 	c.err = err
 	in.letGo(c)
@@ -272,22 +280,14 @@ func (in *Intake) forget(done ...[2]store.Term) {
 	}
 }
 
-// Run appends what is submitted until ctx is done and the queue is empty. It
-// returns the first failure of storage.
+// Run makes entries of what is submitted until ctx is done and the queue is empty.
+// It returns the first failure of storage.
 func (in *Intake) Run(ctx context.Context) error {
-	resolved := make(chan struct{})
-	go func() {
-		defer close(resolved)
-		in.resolve()
-	}()
-	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
-		if err := in.append(context.WithoutCancel(ctx), batch); err != nil {
-			in.Halt(err)
-			break
-		}
+	if in.others != nil {
+		in.runBeside(ctx)
+	} else {
+		in.runAlone(ctx)
 	}
-	close(in.appended)
-	<-resolved
 	return context.Cause(in.halted)
 }
 
@@ -332,40 +332,8 @@ func (in *Intake) collect(ctx context.Context) []*call {
 	return batch
 }
 
-// append makes a batch's bytes durable and appends its leaves.
-func (in *Intake) append(ctx context.Context, batch []*call) error {
-	batch, err := in.answerKnown(ctx, batch)
-	if err != nil {
-		return err
-	}
-	accepted := batch[:0]
-	blobs := make([]store.Blob, 0, len(batch))
-	for _, c := range batch {
-		err := in.limits.allowKeys(c.att)
-		if err == nil {
-			err = in.admit(c.att)
-		}
-		if err != nil {
-			in.finish(c, err)
-			continue
-		}
-		accepted = append(accepted, c)
-		blobs = append(blobs, store.Blob{Digest: c.att.Leaf.Envelope, Bytes: c.att.Raw})
-	}
-	if len(accepted) == 0 {
-		return nil
-	}
-	if err := in.cfg.Blobs.Put(ctx, blobs); err != nil {
-		return err
-	}
-	for _, c := range accepted {
-		c.future = in.cfg.Log.Append(ctx, c.att.Text)
-	}
-	in.appended <- accepted
-	return nil
-}
-
-// answerKnown answers the calls whose entry is indexed, and returns the others.
+// answerKnown answers the calls whose entry is indexed, and returns the others;
+// with an error, all that were not answered.
 // A call is looked up after it joined the map, so no entry with a term of it can
 // have been indexed and forgotten in between.
 func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, error) {
@@ -375,7 +343,7 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 	}
 	first, err := in.cfg.Index.First(ctx, terms)
 	if err != nil {
-		return nil, err
+		return batch, err
 	}
 	unknown := batch[:0]
 	for i, c := range batch {
@@ -389,29 +357,12 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 		}
 		entries, err := in.cfg.Index.Entries(ctx, []uint64{known})
 		if err != nil {
-			return nil, err
+			return append(unknown, batch[i:]...), err
 		}
 		c.index, c.text = entries[0].Index, entries[0].Text
 		in.finish(c, nil)
 	}
 	return unknown, nil
-}
-
-// resolve waits for the indexes of appended batches, in order.
-func (in *Intake) resolve() {
-	for batch := range in.appended {
-		for _, c := range batch {
-			index, err := c.future()
-			if err != nil {
-				in.Halt(err)
-				continue
-			}
-			c.index, c.text, c.created = index, c.att.Text, true
-			in.letGo(c)
-			close(c.done)
-		}
-		in.cfg.Grew()
-	}
 }
 
 // Halt stops the intake for good. Submissions under way and later ones are
