@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -155,6 +156,7 @@ func (g *guarded) kinds() map[string]kindOfRequest {
 // Who finds no room is refused, whatever the way; all others are served.
 func TestFullDoors(t *testing.T) {
 	g := newGuarded(t, server.Capacity{})
+	g.ReadsWait(time.Millisecond)
 	all := g.kinds()
 	for kind := range all {
 		t.Run(kind, func(t *testing.T) {
@@ -177,6 +179,32 @@ func TestFullDoors(t *testing.T) {
 		})
 	}
 	g.wantEmpty()
+}
+
+// A read waits for its turn.
+func TestReadsWait(t *testing.T) {
+	g := newGuarded(t, server.Capacity{})
+	g.wantEmpty()
+	for kind, read := range map[string]func() error{
+		"over gRPC": g.kinds()["reads"].grpc,
+		"over REST": func() error {
+			if resp, body := g.ask("GET", "/v1/attestations", nil); resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("%s %s", resp.Status, body)
+			}
+			return nil
+		},
+	} {
+		empty := g.Fill(t, "reads")
+		answered := make(chan error, 1)
+		go func() { answered <- read() }()
+		for g.Waiting() == 0 {
+			runtime.Gosched()
+		}
+		empty()
+		if err := <-answered; err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
 }
 
 // wantShedOnly sends requests of a kind, which must be refused or must not.
