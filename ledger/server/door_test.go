@@ -163,6 +163,9 @@ func TestFullDoors(t *testing.T) {
 			g.wantEmpty()
 			empty := g.Fill(t, kind)
 			for other, c := range all {
+				if kind == "calls" && other == "reads" {
+					c.grpc = func() error { return nil } // a call before it is a read
+				}
 				g.wantShedOnly(other, c, other == kind)
 			}
 			for _, path := range []string{"/checkpoint", "/tile/0/000.p/1", "/v1/log/proofs/inclusion?index=0&size=1", "/healthz"} {
