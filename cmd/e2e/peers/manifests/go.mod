@@ -5,14 +5,14 @@ module github.com/cairnlog/cairn/cmd/e2e/peers/manifests
 go 1.26.0
 
 tool (
-	github.com/compose-spec/compose-go/v2/cmd
 	github.com/yannh/kubeconform/cmd/kubeconform
 	sigs.k8s.io/kustomize/kustomize/v5
 )
 
+require github.com/compose-spec/compose-go/v2 v2.16.2
+
 require (
 	github.com/blang/semver/v4 v4.0.0 // indirect
-	github.com/compose-spec/compose-go/v2 v2.16.2 // indirect
 	github.com/distribution/reference v0.5.0 // indirect
 	github.com/docker/go-connections v0.4.0 // indirect
 	github.com/docker/go-units v0.5.0 // indirect
