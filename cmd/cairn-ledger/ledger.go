@@ -32,6 +32,7 @@ type ledger struct {
 	guard     *checkpoint.Guard
 	intake    *intake.Intake
 	publisher *checkpoint.Publisher
+	board     *checkpoint.Board
 	witnesses *cosign.Collector // nil if the policy names none
 	builds    *builds           // nil if there is no queue
 	// rebuilderd answers rebuilderd's clients; nil for nobody.
@@ -46,7 +47,7 @@ type ledger struct {
 // was signed. The lock of the signer's state keeps a second process out before
 // anything else is touched.
 func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledger, err error) {
-	l = &ledger{grace: cfg.Grace}
+	l = &ledger{grace: cfg.Grace, board: checkpoint.NewBoard()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -143,7 +144,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	if err := l.openBuilds(ctx, cfg, index, blobs, logger); err != nil {
 		return err
 	}
-	reads := &query.Service{Latest: query.LatestOf(l.publisher), Prover: prover, Blobs: blobs, Index: index, Keys: l.intake.Keyring()}
+	reads := &query.Service{Latest: query.LatestOf(l.board), Prover: prover, Blobs: blobs, Index: index, Keys: l.intake.Keyring()}
 	if err := l.openRebuilderd(ctx, cfg, reads, key, trust, logger); err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 		return usageError{err}
 	}
 	sc := server.Config{
-		Intake: l.intake, Publisher: l.publisher, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
+		Intake: l.intake, Board: l.board, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
 		Rekor: rekor, VKey: l.vkey, Logger: logger, Now: time.Now,
 	}
 	if l.builds != nil {
@@ -167,7 +168,7 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 
 func (l *ledger) newPublisher(ctx context.Context, cfg *config, key *checkpoint.Key, trust *policy.Policy, prover *engine.Prover, logger *slog.Logger) error {
 	c := checkpoint.Config{
-		Guard: l.guard, Log: l.log, Archive: l.archive, Proofs: prover, Policy: trust, Index: l.intake.Follow,
+		Guard: l.guard, Log: l.log, Archive: l.archive, Board: l.board, Proofs: prover, Policy: trust, Index: l.intake.Follow,
 		Interval: cfg.PublishInterval, Retry: cfg.WitnessRetry, Now: time.Now,
 		Warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
 	}
@@ -228,6 +229,7 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 		defer stopAsking()
 		defer stopServing()
 		err := l.publisher.Run(publishing)
+		l.board.End(err)
 		if err != nil {
 			l.intake.Halt(err)
 		}
@@ -265,7 +267,7 @@ func (l *ledger) awaitFirst(ctx context.Context) error {
 	if l.witnesses != nil {
 		return nil
 	}
-	_, err := l.publisher.Wait(ctx, 0)
+	_, err := l.board.Wait(ctx, 0)
 	return err
 }
 

@@ -61,7 +61,7 @@ func (l *ledger) openRebuilderd(ctx context.Context, cfg *config, reads *query.S
 
 // awaitSize returns the number of published entries, once it is at least this.
 func (l *ledger) awaitSize(ctx context.Context, least uint64) (uint64, error) {
-	p, err := l.publisher.Wait(ctx, least)
+	p, err := l.board.Wait(ctx, least)
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -186,9 +187,9 @@ func tornEnd(data []byte, err error) bool {
 	return errors.Is(err, ErrTorn) || len(data) <= MaxNote+maxFrame && bytes.IndexByte(data, 0) >= 0
 }
 
-// Add durably appends a note. After an error nothing more is added: what the
+// Add implements Notes. After an error nothing more is added: what the
 // disk then holds, only the next start finds out.
-func (a *Archive) Add(signed []byte) error {
+func (a *Archive) Add(_ context.Context, signed []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err != nil {
@@ -201,15 +202,15 @@ func (a *Archive) Add(signed []byte) error {
 	return nil
 }
 
-// Ensure adds a note unless one of the last segment's is the same.
-func (a *Archive) Ensure(signed []byte) error {
+// Ensure implements Notes: it adds a note unless one of the last segment's is the same.
+func (a *Archive) Ensure(ctx context.Context, signed []byte) error {
 	a.mu.Lock()
 	have := a.have[sha256.Sum256(signed)]
 	a.mu.Unlock()
 	if have {
 		return nil
 	}
-	return a.Add(signed)
+	return a.Add(ctx, signed)
 }
 
 // add adds a note. a.mu is held.
@@ -258,27 +259,33 @@ func (a *Archive) next() error {
 	return err
 }
 
-// Segment opens a segment for reading, and returns how many of its bytes are
-// durable. It wraps fs.ErrNotExist if there is none of that number.
-func (a *Archive) Segment(n uint64) (*os.File, int64, error) {
+// Segment opens a segment for reading: as much of it as is durable. It wraps
+// fs.ErrNotExist if there is none of that number.
+func (a *Archive) Segment(_ context.Context, n uint64) (io.ReadSeekCloser, error) {
 	a.mu.Lock()
 	last, size, some := a.n, a.size, a.last != nil
 	a.mu.Unlock()
 	if !some || n > last {
-		return nil, 0, fmt.Errorf("segment %s: %w", SegmentName(n), fs.ErrNotExist)
+		return nil, fmt.Errorf("segment %s: %w", SegmentName(n), fs.ErrNotExist)
 	}
 	f, err := os.Open(a.path(n))
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if n < last {
 		info, err := f.Stat()
 		if err != nil {
-			return nil, 0, errors.Join(err, f.Close())
+			return nil, errors.Join(err, f.Close())
 		}
 		size = info.Size()
 	}
-	return f, size, nil
+	return segment{io.NewSectionReader(f, 0, size), f}, nil
+}
+
+// segment is the durable part of a file.
+type segment struct {
+	io.ReadSeeker
+	io.Closer
 }
 
 // Close closes the archive.

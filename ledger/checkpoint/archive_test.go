@@ -32,7 +32,7 @@ func openArchive(t *testing.T, dir string) *Archive {
 func add(t *testing.T, a *Archive, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		if err := a.Add(aNote(i)); err != nil {
+		if err := a.Add(t.Context(), aNote(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,14 +42,14 @@ func add(t *testing.T, a *Archive, from, to int) {
 func archived(t *testing.T, a *Archive) (notes []string, perSegment []int) {
 	t.Helper()
 	for n := uint64(0); ; n++ {
-		f, size, err := a.Segment(n)
+		f, err := a.Segment(t.Context(), n)
 		if errors.Is(err, fs.ErrNotExist) {
 			return notes, perSegment
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := io.ReadAll(io.NewSectionReader(f, 0, size))
+		data, err := io.ReadAll(f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestArchiveKeepsEveryNoteInOrder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "checkpoints")
 	a := openArchive(t, dir)
 	a.sync = func(*os.File) error { return nil } // thousands of them
-	if _, _, err := a.Segment(0); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := a.Segment(t.Context(), 0); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a new archive has a segment: %v", err)
 	}
 	add(t, a, 0, 1000)
@@ -100,7 +100,7 @@ func TestArchiveEnsuresOnce(t *testing.T) {
 	a := openArchive(t, dir)
 	for range 2 {
 		for _, i := range []int{1, 2, 1} {
-			if err := a.Ensure(aNote(i)); err != nil {
+			if err := a.Ensure(t.Context(), aNote(i)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -180,18 +180,18 @@ func TestArchiveStopsAtTheFirstFailure(t *testing.T) {
 			a := openArchive(t, dir)
 			add(t, a, 0, 2)
 			breakIt(a)
-			if err := a.Add(aNote(2)); !errors.Is(err, broken) {
+			if err := a.Add(t.Context(), aNote(2)); !errors.Is(err, broken) {
 				t.Fatalf("Add() = %v, want %v", err, broken)
 			}
 			a.write, a.sync = (*os.File).Write, (*os.File).Sync
-			if err := a.Add(aNote(3)); !errors.Is(err, broken) {
+			if err := a.Add(t.Context(), aNote(3)); !errors.Is(err, broken) {
 				t.Errorf("Add() after a failure = %v, want %v", err, broken)
 			}
 			if notes, _ := archived(t, a); !cmp.Equal(notes, want(0, 2)) {
 				t.Errorf("shows %d notes, want what is durable", len(notes))
 			}
 			a = openArchive(t, dir)
-			if err := a.Ensure(aNote(2)); err != nil {
+			if err := a.Ensure(t.Context(), aNote(2)); err != nil {
 				t.Fatal(err)
 			}
 			if notes, _ := archived(t, a); !cmp.Equal(notes, want(0, 3)) {
@@ -207,7 +207,7 @@ func TestArchiveRefusesWhatIsNoNote(t *testing.T) {
 		"unsigned":  []byte("log.example\n0\nAAAA\n"),
 		"too large": append(bytes.Repeat([]byte("x\n"), MaxNote/2), aNote(1)...),
 	} {
-		if err := openArchive(t, t.TempDir()).Add(signed); err == nil {
+		if err := openArchive(t, t.TempDir()).Add(t.Context(), signed); err == nil {
 			t.Errorf("%s: was archived", name)
 		}
 	}
@@ -239,7 +239,7 @@ func BenchmarkArchiveAdd(b *testing.B) {
 	}
 	defer func() { _ = a.Close() }()
 	for i := 0; b.Loop(); i++ {
-		if err := a.Add(aNote(i)); err != nil {
+		if err := a.Add(b.Context(), aNote(i)); err != nil {
 			b.Fatal(err)
 		}
 	}

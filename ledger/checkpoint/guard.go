@@ -38,6 +38,7 @@ type State interface {
 	// Load returns the stored text, or nil if there never was one.
 	Load(ctx context.Context) ([]byte, error)
 	// Swap durably replaces old by text, and fails if old is not what is stored.
+	// After another failure, either may be.
 	Swap(ctx context.Context, old, text []byte) error
 	io.Closer
 }
@@ -55,7 +56,8 @@ type Guard struct {
 	mu   sync.Mutex // serialises signing
 	text []byte     // as stored
 	last tlog.Tree
-	used bool // whether anything was ever signed
+	used bool  // whether anything was ever signed
+	err  error // of a Swap: what is stored is not known any more
 }
 
 // NewGuard returns a Guard for the log that is named as signer is.
@@ -117,10 +119,15 @@ func (g *Guard) Check(size uint64) error {
 
 // Sign returns the signed checkpoint of a tree. The root is compared with what
 // prove reads from storage; a tree that does not extend the last one is refused
-// with ErrRollback. The same tree may be signed again.
+// with ErrRollback. The same tree may be signed again. After a failure to store
+// what is about to be signed, nothing is signed any more: the state may have
+// changed or not, and only a new Guard, which loads it, finds out.
 func (g *Guard) Sign(ctx context.Context, tree tlog.Tree, prove ProveFunc) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.err != nil {
+		return nil, fmt.Errorf("nothing is signed until the signer's state is loaded again: %w", g.err)
+	}
 	if err := g.extends(ctx, tree, prove); err != nil {
 		return nil, err
 	}
@@ -129,7 +136,8 @@ func (g *Guard) Sign(ctx context.Context, tree tlog.Tree, prove ProveFunc) ([]by
 		// The intent is stored first: if the signature is made and then lost in
 		// a crash, the next start still knows of it.
 		if err := g.state.Swap(ctx, g.text, text); err != nil {
-			return nil, fmt.Errorf("storing what is about to be signed: %w", err)
+			g.err = fmt.Errorf("storing what is about to be signed: %w", err)
+			return nil, g.err
 		}
 		g.text, g.last, g.used = text, tree, true
 	}

@@ -343,6 +343,31 @@ func TestGuardStoresBeforeItSigns(t *testing.T) {
 	}
 }
 
+// TestGuardIsUnsureAfterAFailedSwap: what is stored then, only a new Guard knows,
+// and it signs either way. The old one must not mistake what it finds for a
+// rollback.
+func TestGuardIsUnsureAfterAFailedSwap(t *testing.T) {
+	broken := errors.New("broken")
+	for name, fault := range map[string]func(*desk){
+		"lost": func(d *desk) { d.lost = broken },
+		"kept": func(d *desk) { d.kept = broken },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, log := newDesk(t), (&branch{}).grow(t, "a", 9)
+			g := d.guard(t)
+			mustSign(t, d, g, log.tree(t, 3), log.prove)
+			fault(d)
+			for _, size := range []int64{6, 6, 9, 3} {
+				if b, err := g.Sign(t.Context(), log.tree(t, size), log.prove); b != nil || !errors.Is(err, broken) || errors.Is(err, checkpoint.ErrRollback) {
+					t.Errorf("Sign(%d) = %q, %v, want what failed first", size, b, err)
+				}
+				d.lost, d.kept = nil, nil
+			}
+			mustSign(t, d, d.guard(t), log.tree(t, 9), log.prove)
+		})
+	}
+}
+
 // TestGuardsOfOneState are two processes that loaded the same state, as if
 // nothing had kept the second one out.
 func TestGuardsOfOneState(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"filippo.io/torchwood"
@@ -44,11 +43,12 @@ type Proofs interface {
 	Consistency(ctx context.Context, from, to, tree uint64) ([][]byte, error)
 }
 
-// Published is a checkpoint that was made public.
-type Published struct {
-	torchwood.Checkpoint
-	Signed []byte // the signed note
-	At     time.Time
+// Notes keeps every note that was made public, in the order of publication.
+type Notes interface {
+	// Add durably adds a note.
+	Add(ctx context.Context, signed []byte) error
+	// Ensure adds a note unless it is among the last that were added.
+	Ensure(ctx context.Context, signed []byte) error
 }
 
 // Config is what a Publisher works with.
@@ -64,7 +64,10 @@ type Config struct {
 	// Witnesses cosign before a checkpoint is published; nil for none.
 	Witnesses Witnesses
 	// Archive gets every note before it is made public; nil for none.
-	Archive *Archive
+	Archive Notes
+	// Board shows what is public. Whoever runs the Publisher ends it, once no
+	// other will show anything there.
+	Board *Board
 	// Restored is the checkpoint that was public when the ledger stopped. If the
 	// policy still accepts it, it is served until there is a later one.
 	Restored []byte
@@ -78,25 +81,18 @@ type Config struct {
 }
 
 // Publisher makes the log's growth public: it waits to be told that the log
-// grew, has the new tree indexed and signed, stores the checkpoint, and wakes
-// who waits for it.
+// grew, has the new tree indexed and signed, stores the checkpoint, and shows it
+// on the Board.
 type Publisher struct {
 	cfg  Config
 	grew chan struct{} // of capacity 1: a pending signal covers later growth
 
-	mu     sync.Mutex
-	latest *Published    // nil until the first publication
-	next   chan struct{} // closed when latest is replaced
-
 	confirmed bool // whether witnesses confirmed the state; only Run uses it
-
-	ended chan struct{} // closed when Run has returned
-	err   error         // what Run returned; set before ended is closed
 }
 
 // NewPublisher returns a Publisher; Run makes it work.
 func NewPublisher(cfg Config) *Publisher {
-	return &Publisher{cfg: cfg, grew: make(chan struct{}, 1), next: make(chan struct{}), ended: make(chan struct{})}
+	return &Publisher{cfg: cfg, grew: make(chan struct{}, 1)}
 }
 
 // Grew tells the Publisher that the log grew. It never blocks.
@@ -107,60 +103,11 @@ func (p *Publisher) Grew() {
 	}
 }
 
-// Latest returns the latest published checkpoint, or nil.
-func (p *Publisher) Latest() *Published {
-	latest, _ := p.watch()
-	return latest
-}
-
-// watch returns the latest checkpoint and a channel that is closed when there
-// is a later one.
-func (p *Publisher) watch() (*Published, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.latest, p.next
-}
-
-// Wait returns the latest checkpoint as soon as its tree has at least size
-// leaves. It fails as soon as none will come, because Run has ended.
-func (p *Publisher) Wait(ctx context.Context, size uint64) (*Published, error) {
-	return p.await(ctx, func(latest *Published) bool { return latest != nil && uint64(latest.N) >= size })
-}
-
-// After returns the latest checkpoint as soon as it is another than seen. It
-// fails as Wait does.
-func (p *Publisher) After(ctx context.Context, seen *Published) (*Published, error) {
-	return p.await(ctx, func(latest *Published) bool { return latest != seen })
-}
-
-func (p *Publisher) await(ctx context.Context, enough func(*Published) bool) (*Published, error) {
-	for ended := false; ; {
-		latest, next := p.watch()
-		if enough(latest) {
-			return latest, nil
-		}
-		if ended {
-			return nil, errors.Join(errors.New("no more checkpoints are published"), p.err)
-		}
-		select {
-		case <-next:
-		case <-p.ended:
-			ended = true // the last publication may have come just before
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
 // Run publishes until ctx is done, and then publishes once more what was
 // appended meanwhile. It returns early with the error of the first publication
 // that fails: storage and signed past can then no longer be trusted to agree,
 // and only a restart finds out. It is called once.
-func (p *Publisher) Run(ctx context.Context) (err error) {
-	defer func() {
-		p.err = err
-		close(p.ended)
-	}()
+func (p *Publisher) Run(ctx context.Context) error {
 	// The signals of a shutdown must not interrupt a publication half-way.
 	work := context.WithoutCancel(ctx)
 	if err := p.restore(work); err != nil {
@@ -175,6 +122,7 @@ func (p *Publisher) Run(ctx context.Context) (err error) {
 	}
 	grew, pause, refresh := p.grew, (<-chan time.Time)(nil), p.refreshTimer()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return p.settle(p.publish(work, false))
@@ -287,12 +235,11 @@ func (p *Publisher) restore(ctx context.Context) error {
 		return fmt.Errorf("indexing up to %d: %w", size, err)
 	}
 	if p.cfg.Archive != nil {
-		if err := p.cfg.Archive.Ensure(p.cfg.Restored); err != nil {
+		if err := p.cfg.Archive.Ensure(ctx, p.cfg.Restored); err != nil {
 			return fmt.Errorf("restoring the published checkpoint: %w", err)
 		}
 	}
-	p.set(&Published{Checkpoint: c, Signed: p.cfg.Restored, At: p.cfg.Now()})
-	return nil
+	return p.cfg.Board.Show(&Published{Checkpoint: c, Signed: p.cfg.Restored, At: p.cfg.Now()})
 }
 
 // inLog checks that the log, of a size, is one that a tree was of.
@@ -318,7 +265,7 @@ func (p *Publisher) publish(ctx context.Context, again bool) error {
 	if err != nil {
 		return fmt.Errorf("publishing: %w", err)
 	}
-	if latest := p.Latest(); latest != nil && uint64(latest.N) == size && !again {
+	if latest := p.cfg.Board.Latest(); latest != nil && uint64(latest.N) == size && !again {
 		return nil
 	}
 	if p.cfg.Witnesses != nil && !p.confirmed {
@@ -348,7 +295,7 @@ func (p *Publisher) publish(ctx context.Context, again bool) error {
 
 // publishLate adds cosignatures to the latest checkpoint.
 func (p *Publisher) publishLate(ctx context.Context) error {
-	latest := p.Latest()
+	latest := p.cfg.Board.Latest()
 	if latest == nil {
 		return nil
 	}
@@ -368,21 +315,12 @@ func (p *Publisher) makePublic(ctx context.Context, signed []byte, tree tlog.Tre
 		return errors.New("publishing: the signed checkpoint is not of the tree that was to be signed")
 	}
 	if p.cfg.Archive != nil {
-		if err := p.cfg.Archive.Add(signed); err != nil {
+		if err := p.cfg.Archive.Add(ctx, signed); err != nil {
 			return fmt.Errorf("publishing size %d: %w", tree.N, err)
 		}
 	}
 	if err := p.cfg.Log.Publish(ctx, signed); err != nil {
 		return fmt.Errorf("publishing size %d: %w", tree.N, err)
 	}
-	p.set(&Published{Checkpoint: checked, Signed: signed, At: p.cfg.Now()})
-	return nil
-}
-
-func (p *Publisher) set(latest *Published) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.latest = latest
-	close(p.next)
-	p.next = make(chan struct{})
+	return p.cfg.Board.Show(&Published{Checkpoint: checked, Signed: signed, At: p.cfg.Now()})
 }

@@ -18,12 +18,12 @@ func archiveOf(t *testing.T) (*checkpoint.Archive, func() []string) {
 	}
 	t.Cleanup(func() { _ = a.Close() })
 	return a, func() (notes []string) {
-		f, size, err := a.Segment(0)
+		f, err := a.Segment(t.Context(), 0)
 		if err != nil {
 			return nil
 		}
 		defer func() { _ = f.Close() }()
-		data, err := io.ReadAll(io.NewSectionReader(f, 0, size))
+		data, err := io.ReadAll(f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestPublisherPublishesNothingThatItCannotArchive(t *testing.T) {
 		p := newPress(t)
 		cfg := p.config()
 		cfg.Archive, _ = archiveOf(t)
-		_ = cfg.Archive.Add([]byte("not a note")) // fails, and so does what follows
+		_ = cfg.Archive.Add(t.Context(), []byte("not a note")) // fails, and so does what follows
 		_, stop := run(t, cfg)
 		synctest.Wait()
 		if err := stop(); err == nil {

@@ -122,16 +122,27 @@ func (p *press) config() checkpoint.Config {
 	}
 	return checkpoint.Config{
 		Guard: guard, Log: p, Proofs: p, Policy: p.policy(), Index: p.index, Interval: interval, Now: time.Now,
+		Board: checkpoint.NewBoard(),
 	}
 }
 
+// running is a Publisher and what it shows.
+type running struct {
+	*checkpoint.Publisher
+	*checkpoint.Board
+}
+
 // run runs a Publisher; stop ends it and returns its error.
-func run(t *testing.T, cfg checkpoint.Config) (pub *checkpoint.Publisher, stop func() error) {
+func run(t *testing.T, cfg checkpoint.Config) (pub running, stop func() error) {
 	t.Helper()
-	pub = checkpoint.NewPublisher(cfg)
+	pub = running{checkpoint.NewPublisher(cfg), cfg.Board}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- pub.Run(ctx) }()
+	go func() {
+		err := pub.Run(ctx)
+		pub.End(err)
+		done <- err
+	}()
 	return pub, func() error {
 		cancel()
 		return <-done

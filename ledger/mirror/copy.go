@@ -17,6 +17,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/internal/durable"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // stagingDir is where files are made. It is emptied when copying begins.
@@ -392,5 +393,5 @@ func (c *copier) attestation(ctx context.Context, envelope leaf.Digest) (bool, e
 	if leaf.SHA256(raw) != envelope {
 		return false, client.Misbehaved("asked for attestation %s, the answer is %s", envelope, leaf.SHA256(raw))
 	}
-	return true, c.batch.PutNow(attestationPath(envelope), raw)
+	return true, c.batch.PutNow(store.AttestationPath(envelope), raw)
 }

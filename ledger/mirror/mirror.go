@@ -214,7 +214,3 @@ func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 	return t.Read(ctx, path, maxNote)
 }
-
-func attestationPath(envelope leaf.Digest) string {
-	return "attestations/" + envelope.Hex()[:2] + "/" + envelope.Hex()
-}

@@ -12,9 +12,9 @@ import (
 )
 
 // LatestOf returns what gives the checkpoint that was published last, for a Service.
-func LatestOf(publisher *checkpoint.Publisher) func() (*checkpoint.Published, error) {
+func LatestOf(board *checkpoint.Board) func() (*checkpoint.Published, error) {
 	return func() (*checkpoint.Published, error) {
-		p := publisher.Latest()
+		p := board.Latest()
 		if p == nil {
 			return nil, &reason.Error{Reason: reason.NothingPublished, Message: "no checkpoint is published yet", RetryAfter: time.Second}
 		}

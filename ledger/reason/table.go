@@ -30,7 +30,9 @@ const (
 	RevokerNotAuthorised Reason = "REVOKER_NOT_AUTHORISED"
 	RateLimited          Reason = "RATE_LIMITED"
 	Overloaded           Reason = "OVERLOADED"
+	StorageUnavailable   Reason = "STORAGE_UNAVAILABLE"
 	LedgerHalted         Reason = "LEDGER_HALTED"
+	StorageUnavailable   Reason = "STORAGE_UNAVAILABLE"
 	ShuttingDown         Reason = "SHUTTING_DOWN"
 	PublicationDelayed   Reason = "PUBLICATION_DELAYED"
 	DeadlinePassed       Reason = "DEADLINE_PASSED"
@@ -135,9 +137,15 @@ var table = []Row{
 	{Overloaded, Unavailable, 503, ExitNotAsked,
 		"The ledger has as much work queued as it takes.",
 		"Wait as long as Retry-After says, then try again: a retry is safe."},
+	{StorageUnavailable, Unavailable, 503, ExitNotAsked,
+		"Storage that several front ends share, as the database, does not answer or restarts.",
+		"Wait as long as Retry-After says, then try again: a retry is safe, and answers with the index of an entry that was placed."},
 	{LedgerHalted, Unavailable, 503, ExitNotAsked,
 		"The ledger stopped writing because its storage failed or contradicted its signed past.",
 		"Tell the operator; an entry that was acknowledged is not lost."},
+	{StorageUnavailable, Unavailable, 503, ExitNotAsked,
+		"The ledger's storage does not answer for the moment.",
+		"Wait as long as Retry-After says, then try again: a retry is safe."},
 	{ShuttingDown, Unavailable, 503, ExitNotAsked,
 		"The ledger is shutting down.",
 		"Try again: a retry is safe."},

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,10 +13,18 @@ import (
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 )
 
+// Archive is the archive of published checkpoints, in the segments that package
+// checkpoint describes.
+type Archive interface {
+	// Segment opens a segment for reading: as much of it as is durable. It wraps
+	// fs.ErrNotExist if there is none of that number.
+	Segment(ctx context.Context, n uint64) (io.ReadSeekCloser, error)
+}
+
 // archive serves the segments of published checkpoints. The last one grows, so
 // it is asked for again, from where it ended: with a Range.
 type archive struct {
-	checkpoints *checkpoint.Archive
+	checkpoints Archive
 	logger      *slog.Logger
 }
 
@@ -27,7 +36,7 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such segment: they are numbered from 000000000", http.StatusNotFound)
 		return
 	}
-	f, size, err := a.checkpoints.Segment(n)
+	segment, err := a.checkpoints.Segment(r.Context(), n)
 	if errors.Is(err, fs.ErrNotExist) {
 		http.Error(w, "there is no such segment yet", http.StatusNotFound)
 		return
@@ -37,8 +46,8 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the segment could not be read", http.StatusInternalServerError)
 		return
 	}
-	defer func() { _ = f.Close() }()
+	defer func() { _ = segment.Close() }()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", cacheNever)
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, 0, size))
+	http.ServeContent(w, r, "", time.Time{}, segment)
 }

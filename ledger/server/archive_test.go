@@ -33,7 +33,7 @@ func TestArchiveIsServed(t *testing.T) {
 		t.Errorf("an empty archive answers %d", w.Code)
 	}
 	for range 2 {
-		if err := checkpoints.Add([]byte(aNote)); err != nil {
+		if err := checkpoints.Add(t.Context(), []byte(aNote)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,7 +26,7 @@ func TestArtifactInTime(t *testing.T) {
 		}
 	}
 	ask := func(ctx context.Context, s *query.Service) (*cairnv1.GetArtifactResponse, error) {
-		s.Latest, s.Prover, s.Blobs, s.Index, s.Keys = query.LatestOf(pub), cfg.Prover, cfg.Blobs, cfg.Index, in.Keyring()
+		s.Latest, s.Prover, s.Blobs, s.Index, s.Keys = query.LatestOf(cfg.Board), cfg.Prover, cfg.Blobs, cfg.Index, in.Keyring()
 		return s.GetArtifact(ctx, &cairnv1.GetArtifactRequest{Digest: string(leaf.SHA256([]byte(attrPurl)))})
 	}
 	whole, err := ask(t.Context(), new(query.Service))

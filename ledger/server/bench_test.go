@@ -45,7 +45,7 @@ func benchServer(b testing.TB, entries int) served {
 	for range entries {
 		wg.Go(func() { benchEnrol(b, in) })
 	}
-	if _, err := pub.Wait(patience, uint64(entries)); err != nil {
+	if _, err := cfg.Board.Wait(patience, uint64(entries)); err != nil {
 		b.Fatal(err)
 	}
 	wg.Wait()
@@ -72,7 +72,11 @@ func benchServe(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkp
 			}
 		})
 	}
-	start(func() error { return pub.Run(publishing) })
+	start(func() error {
+		err := pub.Run(publishing)
+		cfg.Board.End(err)
+		return err
+	})
 	start(func() error {
 		defer stopPublishing()
 		return in.Run(appending)
@@ -87,7 +91,7 @@ func benchServe(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkp
 	})
 	patience, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if _, err := pub.Wait(patience, 0); err != nil {
+	if _, err := cfg.Board.Wait(patience, 0); err != nil {
 		b.Fatal(err)
 	}
 	return served{httpListener.Addr().String(), grpcListener.Addr().String(), cfg.Rekor}
@@ -160,12 +164,13 @@ func benchPartsIn(b testing.TB) (cfg *server.Config, in *intake.Intake, pub *che
 	in, err = intake.New(ctx, intake.Config{Log: log, Prover: prover, Blobs: blobs, Index: index,
 		Window: 5 * time.Millisecond, Grew: func() { pub.Grew() }})
 	must(err)
+	board := checkpoint.NewBoard()
 	pub = checkpoint.NewPublisher(checkpoint.Config{
-		Guard: guard, Log: log, Proofs: prover, Index: in.Follow, Interval: 20 * time.Millisecond, Now: time.Now,
+		Guard: guard, Board: board, Log: log, Proofs: prover, Index: in.Follow, Interval: 20 * time.Millisecond, Now: time.Now,
 		Policy: torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(key.Signer.Name()), torchwood.SingleVerifierPolicy(key.Verifier)),
 	})
 	return &server.Config{
-		Intake: in, Publisher: pub, Prover: prover, Log: log, Blobs: blobs, Index: index,
+		Intake: in, Board: board, Prover: prover, Log: log, Blobs: blobs, Index: index,
 		Rekor: alias, VKey: key.VKey, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	}, in, pub, dir
 }

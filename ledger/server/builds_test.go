@@ -22,10 +22,10 @@ import (
 // gatewayTo returns the gateway to a service of builds.
 func gatewayTo(t *testing.T, builds Builds) http.Handler {
 	t.Helper()
-	publisher := checkpoint.NewPublisher(checkpoint.Config{})
-	m := newMetrics(prometheus.NewRegistry(), publisher, time.Now, func() float64 { return 0 })
+	board := checkpoint.NewBoard()
+	m := newMetrics(prometheus.NewRegistry(), board, time.Now, func() float64 { return 0 })
 	in := &interceptors{metrics: m, log: slog.New(slog.DiscardHandler)}
-	g, err := newGateway(context.Background(), &service{Service: &query.Service{Latest: query.LatestOf(publisher)}, publisher: publisher}, builds, noRekor{}, in)
+	g, err := newGateway(context.Background(), &service{Service: &query.Service{Latest: query.LatestOf(board)}, board: board}, builds, noRekor{}, in)
 	if err != nil {
 		t.Fatal(err)
 	}

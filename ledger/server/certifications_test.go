@@ -343,7 +343,7 @@ func TestLongListsHavePages(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, err := pub.Wait(t.Context(), n+1); err != nil {
+	if _, err := cfg.Board.Wait(t.Context(), n+1); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

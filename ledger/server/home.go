@@ -22,7 +22,7 @@ func (s *Server) serveHome(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	w.Header().Set("Cache-Control", cacheNever)
-	if err := s.home.Execute(w, home{VKey: s.cfg.VKey, Latest: s.cfg.Publisher.Latest(), Ready: s.ready()}); err != nil {
+	if err := s.home.Execute(w, home{VKey: s.cfg.VKey, Latest: s.cfg.Board.Latest(), Ready: s.ready()}); err != nil {
 		s.cfg.Logger.DebugContext(r.Context(), "writing the front page", slog.Any("err", err))
 	}
 }

@@ -18,7 +18,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 }
 
-func newMetrics(reg prometheus.Registerer, publisher *checkpoint.Publisher, now func() time.Time, pending func() float64) *metrics {
+func newMetrics(reg prometheus.Registerer, board *checkpoint.Board, now func() time.Time, pending func() float64) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cairn_ledger_requests_total",
@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer, publisher *checkpoint.Publisher, now 
 	}
 	published := func(f func(*checkpoint.Published) float64) func() float64 {
 		return func() float64 {
-			if p := publisher.Latest(); p != nil {
+			if p := board.Latest(); p != nil {
 				return f(p)
 			}
 			return 0

@@ -58,7 +58,7 @@ func newRebuilders(t *testing.T, lines string) *rebuilders {
 		repository: &repository{T: t, vkey: cfg.VKey}, alice: newSigner(t), bob: newSigner(t),
 		now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
 	}
-	reads := &query.Service{Latest: query.LatestOf(pub), Prover: cfg.Prover, Blobs: cfg.Blobs, Index: cfg.Index, Keys: in.Keyring()}
+	reads := &query.Service{Latest: query.LatestOf(cfg.Board), Prover: cfg.Prover, Blobs: cfg.Blobs, Index: cfg.Index, Keys: in.Keyring()}
 	w.cfg = rebuilderd.Config{
 		Path: filepath.Join(t.TempDir(), "rebuilderd.db"), Origin: "localhost/bench",
 		Policy: w.parse(w.policyOfTwo() + lines),
@@ -69,7 +69,7 @@ func newRebuilders(t *testing.T, lines string) *rebuilders {
 			return reads.Answer(ctx, req)
 		}), Index: cfg.Index, Latest: reads.Latest,
 		Published: func(ctx context.Context, least uint64) (uint64, error) {
-			p, err := pub.Wait(ctx, least)
+			p, err := cfg.Board.Wait(ctx, least)
 			if err != nil {
 				return 0, err
 			}

@@ -29,14 +29,14 @@ import (
 
 // Config is what a Server serves.
 type Config struct {
-	Intake    *intake.Intake
-	Publisher *checkpoint.Publisher
-	Prover    *engine.Prover
-	Log       engine.Log
-	Archive   *checkpoint.Archive // nil for none
-	Blobs     store.Blobs
-	Index     store.Index
-	Builds    Builds // the queue of builds; nil for none
+	Intake  *intake.Intake
+	Board   *checkpoint.Board // what is published
+	Prover  *engine.Prover
+	Log     engine.Log
+	Archive Archive // nil for none
+	Blobs   store.Blobs
+	Index   store.Index
+	Builds  Builds // the queue of builds; nil for none
 	// Rekor is the log as Rekor's clients know it, by the host name of its URL; nil
 	// if it is not to be known to them.
 	Rekor *checkpoint.Alias
@@ -62,16 +62,16 @@ type Server struct {
 // New returns a Server; Serve makes it listen.
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	reg := prometheus.NewRegistry()
-	m := newMetrics(reg, cfg.Publisher, cfg.Now, func() float64 { return float64(cfg.Intake.Pending()) })
+	m := newMetrics(reg, cfg.Board, cfg.Now, func() float64 { return float64(cfg.Intake.Pending()) })
 	s := &Server{cfg: cfg, closing: make(chan struct{})}
 	svc := &service{
 		Service: &query.Service{
-			Latest: query.LatestOf(cfg.Publisher), Prover: cfg.Prover,
+			Latest: query.LatestOf(cfg.Board), Prover: cfg.Prover,
 			Blobs: cfg.Blobs, Index: cfg.Index, Keys: cfg.Intake.Keyring(),
 		},
-		intake:    cfg.Intake,
-		publisher: cfg.Publisher,
-		closing:   s.closing,
+		intake:  cfg.Intake,
+		board:   cfg.Board,
+		closing: s.closing,
 	}
 	if cfg.Builds == nil {
 		s.cfg.Builds = noBuilds{}
@@ -100,7 +100,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 
 func (s *Server) routes(reg *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
-	t := &tiles{log: s.cfg.Log, publisher: s.cfg.Publisher, logger: s.cfg.Logger}
+	t := &tiles{log: s.cfg.Log, board: s.cfg.Board, logger: s.cfg.Logger}
 	mux.HandleFunc("GET /checkpoint", t.serveCheckpoint)
 	mux.HandleFunc("GET /tile/", t.serveTile)
 	if s.cfg.Rekor != nil {
@@ -138,7 +138,7 @@ func (s *Server) ready() error {
 	if err := s.cfg.Intake.Err(); err != nil {
 		return fmt.Errorf("halted: %w", err)
 	}
-	if s.cfg.Publisher.Latest() == nil {
+	if s.cfg.Board.Latest() == nil {
 		return errors.New("no checkpoint is published yet")
 	}
 	return nil

@@ -31,7 +31,7 @@ const publicationPatience = 20 * time.Second
 type service struct {
 	*query.Service // the reads
 	intake         *intake.Intake
-	publisher      *checkpoint.Publisher
+	board          *checkpoint.Board
 	closing        <-chan struct{} // closed when the server shuts down
 }
 
@@ -66,7 +66,7 @@ func (s *service) submitted(ctx context.Context, r *intake.Result, wait string) 
 func (s *service) awaitPublication(ctx context.Context, index uint64) (*checkpoint.Published, error) {
 	waitCtx, cancel := context.WithTimeout(ctx, publicationPatience)
 	defer cancel()
-	published, err := s.publisher.Wait(waitCtx, index+1)
+	published, err := s.board.Wait(waitCtx, index+1)
 	if err != nil {
 		return nil, &reason.Error{
 			Reason:     reason.PublicationDelayed,
@@ -91,7 +91,7 @@ func (s *service) WatchCheckpoints(_ *cairnv1.WatchCheckpointsRequest, stream ca
 	}()
 	var seen *checkpoint.Published
 	for {
-		latest, err := s.publisher.After(ctx, seen)
+		latest, err := s.board.After(ctx, seen)
 		if err != nil {
 			return reason.Errorf(reason.ShuttingDown, "the stream ended: %w", err)
 		}

@@ -20,14 +20,14 @@ const (
 // tiles serves a log as C2SP tlog-tiles. A tile is immutable, since only what
 // the published checkpoint covers is served; the checkpoint is not.
 type tiles struct {
-	log       engine.TileReader
-	publisher *checkpoint.Publisher
-	alias     *checkpoint.Alias // names and signs the checkpoint; nil for the log itself
-	logger    *slog.Logger
+	log    engine.TileReader
+	board  *checkpoint.Board
+	alias  *checkpoint.Alias // names and signs the checkpoint; nil for the log itself
+	logger *slog.Logger
 }
 
 func (t *tiles) serveCheckpoint(w http.ResponseWriter, r *http.Request) {
-	latest := t.publisher.Latest()
+	latest := t.board.Latest()
 	if latest == nil {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "no checkpoint is published yet", http.StatusServiceUnavailable)
@@ -59,7 +59,7 @@ func (t *tiles) serveTile(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such tile path: see https://c2sp.org/tlog-tiles", http.StatusNotFound)
 		return
 	}
-	latest := t.publisher.Latest()
+	latest := t.board.Latest()
 	if latest == nil {
 		http.Error(w, "no checkpoint is published yet", http.StatusServiceUnavailable)
 		return

@@ -215,7 +215,7 @@ func (l *Log) Publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.archive.Add(signed); err != nil {
+	if err := l.archive.Add(ctx, signed); err != nil {
 		return err
 	}
 	return l.log.Publish(ctx, signed)

@@ -1,0 +1,66 @@
+package cluster_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cairnlog/cairn/ledger/cluster"
+	"github.com/cairnlog/cairn/ledger/store/pgtest"
+)
+
+// TestPausedPublisher stops a publisher at each point of a publication, and lets it
+// go on after another process has taken over and published: of its own leaves, so
+// that all the paused one might still do would be a fork. By its own clock, the
+// paused one still has its lease.
+func TestPausedPublisher(t *testing.T) {
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			w := newWorld(t, nil)
+			a := w.process("a", cluster.MaxLease).start()
+			await(t, "a's term", a.terms)
+			a.publishUntil(3)
+			reached, resume := a.stopAt(point)
+			a.grow <- struct{}{}
+			await(t, "the point", reached)
+			b := w.process("b", 2*time.Second).start()
+			w.expire()
+			await(t, "b's term", b.terms)
+			b.publishUntil(9)
+
+			resume()
+			await(t, "the end of a's term", a.ended)
+			a.publishUntil(uint64(b.board.Latest().N)+2, b)
+			b.end()
+			a.end()
+			w.checkPast()
+			w.checkBucket()
+		})
+	}
+}
+
+// TestDatabaseRestarts stops the database while a publisher is at each point of a
+// publication. Nobody else is there to take over.
+func TestDatabaseRestarts(t *testing.T) {
+	server := pgtest.Start(t)
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			w := newWorld(t, server)
+			a := w.process("a", 2*time.Second).start()
+			a.publishUntil(3)
+			reached, resume := a.stopAt(point)
+			a.grow <- struct{}{}
+			await(t, "the point", reached)
+			if err := server.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := server.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			resume()
+			a.publishUntil(8)
+			a.end()
+			w.checkPast()
+			w.checkBucket()
+		})
+	}
+}

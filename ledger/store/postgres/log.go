@@ -1,0 +1,79 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrNoLog is returned for a database that InitLog was not run on.
+var ErrNoLog = errors.New("the database is not that of a log yet: run `cairn-ledger init -config FILE`")
+
+// Log is which log a database is of.
+type Log struct {
+	Origin string
+	Tree   int64 // its tree in Trillian
+}
+
+// Log returns which log the database is of, or ErrNoLog.
+func (p *Pool) Log(ctx context.Context) (*Log, error) {
+	l, err := readLog(p.QueryRow(ctx, selectLog))
+	if err != nil {
+		return nil, fmt.Errorf("reading which log the database is of: %w", Classify(ctx, err))
+	}
+	return l, nil
+}
+
+const selectLog = "SELECT origin, tree FROM log"
+
+func readLog(row pgx.Row) (*Log, error) {
+	var l Log
+	err := row.Scan(&l.Origin, &l.Tree)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNoLog
+	}
+	return &l, err
+}
+
+// InitLog makes the database that of the log with an origin, whose tree it has
+// created by create, and returns the log. Of a database that is of a log already it
+// returns that log, without a call of create, or fails if it has another origin.
+// Several may run at once; create is called once at a time, and again only after an
+// error.
+func (p *Pool) InitLog(ctx context.Context, origin string, create func(context.Context) (tree int64, err error)) (*Log, error) {
+	l, err := p.initLog(ctx, origin, create)
+	if err != nil {
+		return nil, fmt.Errorf("making the database that of log %s: %w", origin, Classify(ctx, err))
+	}
+	if l.Origin != origin {
+		return nil, fmt.Errorf("the database is that of log %s, not of %s: every log needs a database or schema of its own", l.Origin, origin)
+	}
+	return l, nil
+}
+
+// initLog does not retry as InTx does: a tree would be created at each try.
+func (p *Pool) initLog(ctx context.Context, origin string, create func(context.Context) (int64, error)) (*Log, error) {
+	tx, err := p.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	// The tree is created while the transaction waits.
+	if _, err := tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0; LOCK TABLE log IN EXCLUSIVE MODE"); err != nil {
+		return nil, err
+	}
+	l, err := readLog(tx.QueryRow(ctx, selectLog))
+	if !errors.Is(err, ErrNoLog) {
+		return l, err
+	}
+	tree, err := create(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, "INSERT INTO log (origin, tree) VALUES ($1, $2)", origin, tree); err != nil {
+		return nil, err
+	}
+	return &Log{Origin: origin, Tree: tree}, tx.Commit(ctx)
+}

@@ -1,0 +1,6 @@
+-- Which log this database, or this schema of it, is. One row.
+CREATE TABLE log (
+  one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+  origin text    NOT NULL,
+  tree   bigint  NOT NULL
+);
