@@ -65,6 +65,13 @@ blobs: DIR/blobs.db
 index: DIR/index.db
 `
 
+const shared = `key: DIR/ledger.key
+distributed:
+  database: postgres:///cairn?host=/run/postgresql
+  bucket: s3://cairn-log?region=eu-central-1
+  trillian: dns:///trillian-log-server:8090
+`
+
 func TestUsage(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,6 +98,11 @@ func TestUsage(t *testing.T) {
 		{"a trusted root that is not there", []string{"-dev", dir, "-trusted-root", filepath.Join(dir, "missing")}, 2, "reading trusted root"},
 		{"a policy for rebuilderd that is not there", []string{"-dev", dir, "-rebuilderd", filepath.Join(dir, "missing")}, 2, "reading rebuilderd's policy"},
 		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
+		{"init of nothing", []string{"init"}, 2, "give -config FILE"},
+		{"init of more", []string{"init", "-config", "x", "y"}, 2, `unexpected argument "y"`},
+		{"init, with an unknown flag", []string{"init", "-dve"}, 2, "-dve"},
+		{"help of init", []string{"init", "-h"}, 0, "usage: cairn-ledger init -config FILE"},
+		{"init of what is not there", []string{"init", "-config", filepath.Join(dir, "missing.yaml")}, 2, "reading configuration"},
 	} {
 		code, stdout, stderr := command(t, test.args...)
 		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {
@@ -144,6 +156,22 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 		{"a state inside the log, in other words", strings.Replace(paths, "DIR/signed", "DIR/x/../log/./signed", 1), 2, "stands inside log"},
 		{"a negative window", paths + "batchWindow: -1s\n", 2, "must not be negative"},
 		{"no grace", paths + "grace: 0s\n", 2, "must be positive"},
+		{"a front end of several", shared, 0, ""},
+		{"a front end with all there is", shared + "  trillianCA: DIR/ca.pem\n  lease: 5s\n  evidence: DIR\n", 0, ""},
+		{"a directory as bucket", strings.Replace(shared, "s3://cairn-log?region=eu-central-1", "file:///srv/cairn", 1), 0, ""},
+		{"both places", paths + shared[strings.Index(shared, "distributed"):], 2, "state does not go with distributed"},
+		{"an index beside the shared one", shared + "index: DIR/index.db\n", 2, "index does not go with distributed"},
+		{"no database", strings.Replace(shared, "  database:", "  #", 1), 2, "distributed.database is missing"},
+		{"no bucket", strings.Replace(shared, "  bucket:", "  #", 1), 2, "distributed.bucket is missing"},
+		{"no Trillian", strings.Replace(shared, "  trillian:", "  #", 1), 2, "distributed.trillian is missing"},
+		{"nothing that is shared", "key: x\ndistributed: {}\n", 2, "distributed.database is missing"},
+		{"a database by another name", strings.Replace(shared, "postgres:///cairn?host=/run/postgresql", "mysql://root:secret@db/cairn", 1), 2, "distributed.database: the database's URL is not understood"},
+		{"a bucket of no known kind", strings.Replace(shared, "s3://", "ftp://", 1), 2, "distributed.bucket: ftp://cairn-log"},
+		{"a short lease", shared + "  lease: 1ms\n", 2, "distributed.lease is 1ms, which is not between 100ms and 1m0s"},
+		{"a long lease", shared + "  lease: 1h\n", 2, "distributed.lease is 1h0m0s"},
+		{"an unknown key of what is shared", shared + "  tree: 7\n", 2, "tree"},
+		{"rebuilderd without a place", shared + "rebuilderd: {policy: x}\n", 2, "rebuilderd needs database beside distributed"},
+		{"rebuilderd with one", shared + "rebuilderd: {policy: x, database: DIR/r.db}\n", 0, ""},
 		{"an unknown log level", paths + "logLevel: loud\n", 2, "loud"},
 	} {
 		file := f.write("cairn-ledger.yaml", test.text)
@@ -157,6 +185,15 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 	}
 	if entries, err := os.ReadDir(f.dir); err != nil || len(entries) != 2 {
 		t.Errorf("checking a configuration left %v, %v", entries, err)
+	}
+}
+
+// TestInitOfAnEmbeddedLog wants nothing to be made of it.
+func TestInitOfAnEmbeddedLog(t *testing.T) {
+	f := newFiles(t)
+	code, stdout, stderr := command(t, "init", "-config", f.write("cairn-ledger.yaml", paths))
+	if code != 2 || !strings.Contains(stderr, "an embedded log needs no init") || stdout != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
 

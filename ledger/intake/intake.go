@@ -73,8 +73,9 @@ type Intake struct {
 	cfg      Config
 	ring     *keys.Admission
 	limits   *limiters
+	others   *others // nil if the log has no other intake
 	queue    chan *call
-	appended chan []*call
+	appended chan []*call // by an intake that is alone
 	bytes    atomic.Int64
 
 	mu    sync.Mutex
@@ -112,7 +113,7 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 		return nil, err
 	}
 	halted, halt := context.WithCancelCause(context.Background())
-	return &Intake{
+	in := &Intake{
 		cfg:      cfg,
 		ring:     keys.NewAdmission(history),
 		limits:   newLimiters(cfg.Limits),
@@ -121,7 +122,15 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 		calls:    make(map[store.Term]*call),
 		halt:     halt,
 		halted:   halted,
-	}, nil
+	}
+	if log, ok := cfg.Log.(engine.Shared); ok {
+		index, ok := cfg.Index.(KeyIndex)
+		if !ok {
+			return nil, errors.New("several intakes need an index that tells them which entries changed keys")
+		}
+		in.others = newOthers(log, &follower{index: index, ring: history, change: in.changeKeys})
+	}
+	return in, nil
 }
 
 // Submit takes one attestation from addr, and returns when its index is
@@ -142,7 +151,7 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	if in.bytes.Add(held) > maxBytes {
 		return nil, overloaded("bytes", maxBytes)
 	}
-	att, err := attest.Open(raw, in.ring)
+	att, err := in.open(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +231,8 @@ func overloaded(what string, limit int) error {
 	}
 }
 
-// finish answers a call that adds no entry.
+// finish answers a call, and forgets it: it adds no entry, or the log knows of the
+// entry.
 func (in *Intake) finish(c *call, err error) {
 	c.err = err
 	in.letGo(c)
@@ -247,22 +257,14 @@ func (in *Intake) forget(done ...[2]store.Term) {
 	}
 }
 
-// Run appends what is submitted until ctx is done and the queue is empty. It
-// returns the first failure of storage.
+// Run makes entries of what is submitted until ctx is done and the queue is empty.
+// It returns the first failure of storage.
 func (in *Intake) Run(ctx context.Context) error {
-	resolved := make(chan struct{})
-	go func() {
-		defer close(resolved)
-		in.resolve()
-	}()
-	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
-		if err := in.append(context.WithoutCancel(ctx), batch); err != nil {
-			in.Halt(err)
-			break
-		}
+	if in.others != nil {
+		in.runBeside(ctx)
+	} else {
+		in.runAlone(ctx)
 	}
-	close(in.appended)
-	<-resolved
 	return context.Cause(in.halted)
 }
 
@@ -307,40 +309,8 @@ func (in *Intake) collect(ctx context.Context) []*call {
 	return batch
 }
 
-// append makes a batch's bytes durable and appends its leaves.
-func (in *Intake) append(ctx context.Context, batch []*call) error {
-	batch, err := in.answerKnown(ctx, batch)
-	if err != nil {
-		return err
-	}
-	accepted := batch[:0]
-	blobs := make([]store.Blob, 0, len(batch))
-	for _, c := range batch {
-		err := in.limits.allowKeys(c.att)
-		if err == nil {
-			err = in.admit(c.att)
-		}
-		if err != nil {
-			in.finish(c, err)
-			continue
-		}
-		accepted = append(accepted, c)
-		blobs = append(blobs, store.Blob{Digest: c.att.Leaf.Envelope, Bytes: c.att.Raw})
-	}
-	if len(accepted) == 0 {
-		return nil
-	}
-	if err := in.cfg.Blobs.Put(ctx, blobs); err != nil {
-		return err
-	}
-	for _, c := range accepted {
-		c.future = in.cfg.Log.Append(ctx, c.att.Text)
-	}
-	in.appended <- accepted
-	return nil
-}
-
-// answerKnown answers the calls whose entry is indexed, and returns the others.
+// answerKnown answers the calls whose entry is indexed, and returns the others;
+// with an error, all that were not answered.
 // A call is looked up after it joined the map, so no entry with a term of it can
 // have been indexed and forgotten in between.
 func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, error) {
@@ -350,7 +320,7 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 	}
 	first, err := in.cfg.Index.First(ctx, terms)
 	if err != nil {
-		return nil, err
+		return batch, err
 	}
 	unknown := batch[:0]
 	for i, c := range batch {
@@ -364,29 +334,12 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 		}
 		entries, err := in.cfg.Index.Entries(ctx, []uint64{known})
 		if err != nil {
-			return nil, err
+			return append(unknown, batch[i:]...), err
 		}
 		c.index, c.text = entries[0].Index, entries[0].Text
 		in.finish(c, nil)
 	}
 	return unknown, nil
-}
-
-// resolve waits for the indexes of appended batches, in order.
-func (in *Intake) resolve() {
-	for batch := range in.appended {
-		for _, c := range batch {
-			index, err := c.future()
-			if err != nil {
-				in.Halt(err)
-				continue
-			}
-			c.index, c.text, c.created = index, c.att.Text, true
-			in.letGo(c)
-			close(c.done)
-		}
-		in.cfg.Grew()
-	}
 }
 
 // Halt stops the intake for good. Submissions under way and later ones are

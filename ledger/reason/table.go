@@ -32,7 +32,7 @@ const (
 	Overloaded           Reason = "OVERLOADED"
 	StorageUnavailable   Reason = "STORAGE_UNAVAILABLE"
 	LedgerHalted         Reason = "LEDGER_HALTED"
-	StorageUnavailable   Reason = "STORAGE_UNAVAILABLE"
+	KeyUnsettled         Reason = "KEY_UNSETTLED"
 	ShuttingDown         Reason = "SHUTTING_DOWN"
 	PublicationDelayed   Reason = "PUBLICATION_DELAYED"
 	DeadlinePassed       Reason = "DEADLINE_PASSED"
@@ -143,8 +143,8 @@ var table = []Row{
 	{LedgerHalted, Unavailable, 503, ExitNotAsked,
 		"The ledger stopped writing because its storage failed or contradicted its signed past.",
 		"Tell the operator; an entry that was acknowledged is not lost."},
-	{StorageUnavailable, Unavailable, 503, ExitNotAsked,
-		"The ledger's storage does not answer for the moment.",
+	{KeyUnsettled, Unavailable, 503, ExitNotAsked,
+		"Other entries say something about a key of the attestation, and are not published yet.",
 		"Wait as long as Retry-After says, then try again: a retry is safe."},
 	{ShuttingDown, Unavailable, 503, ExitNotAsked,
 		"The ledger is shutting down.",

@@ -29,8 +29,11 @@ import (
 
 // Config is what a Server serves.
 type Config struct {
-	Intake  *intake.Intake
-	Board   *checkpoint.Board // what is published
+	Intake *intake.Intake
+	Board  *checkpoint.Board // what is published
+	// Refresh shows on the Board at least what any process has published by now; nil
+	// if no other process publishes.
+	Refresh func(context.Context) error
 	Prover  *engine.Prover
 	Log     engine.Log
 	Archive Archive // nil for none
@@ -67,11 +70,14 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	svc := &service{
 		Service: &query.Service{
 			Latest: query.LatestOf(cfg.Board), Prover: cfg.Prover,
-			Blobs: cfg.Blobs, Index: cfg.Index, Keys: cfg.Intake.Keyring(),
+			Blobs: cfg.Blobs, Index: cfg.Index, Keys: cfg.Intake.Keyring(), Refresh: cfg.Refresh,
 		},
 		intake:  cfg.Intake,
 		board:   cfg.Board,
 		closing: s.closing,
+	}
+	if cfg.Refresh != nil {
+		svc.Learn = cfg.Intake.CatchUp
 	}
 	if cfg.Builds == nil {
 		s.cfg.Builds = noBuilds{}
@@ -100,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 
 func (s *Server) routes(reg *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
-	t := &tiles{log: s.cfg.Log, board: s.cfg.Board, logger: s.cfg.Logger}
+	t := &tiles{log: s.cfg.Log, board: s.cfg.Board, refresh: s.cfg.Refresh, logger: s.cfg.Logger}
 	mux.HandleFunc("GET /checkpoint", t.serveCheckpoint)
 	mux.HandleFunc("GET /tile/", t.serveTile)
 	if s.cfg.Rekor != nil {

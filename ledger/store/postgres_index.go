@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store/postgres"
@@ -51,7 +50,7 @@ func emptyIfOld(ctx context.Context, tx pgx.Tx) error {
 	}
 	// TRUNCATE is seen by transactions that began before, so it is not for tables
 	// that one transaction reads after another.
-	_, err := tx.Exec(ctx, fmt.Sprintf(`TRUNCATE entries, terms; DELETE FROM keys; DELETE FROM endorsements;
+	_, err := tx.Exec(ctx, fmt.Sprintf(`TRUNCATE entries, terms; DELETE FROM keys; DELETE FROM endorsements; DELETE FROM key_changes;
 		UPDATE index_head SET version = %d, size = 0`, IndexVersion))
 	return err
 }
@@ -143,17 +142,19 @@ func addEntries(ctx context.Context, tx pgx.Tx, entries []Entry, rows []termRow)
 	}
 	var after pgx.Batch
 	for i := range entries {
-		queueKeys(&after, entries[i].Keys)
+		queueKeys(&after, &entries[i])
 	}
 	after.Queue("UPDATE index_head SET size = $1", entries[len(entries)-1].Index+1)
 	return tx.SendBatch(ctx, &after).Close()
 }
 
 // queueKeys queues what an entry changes about keys.
-func queueKeys(b *pgx.Batch, c *keys.Change) {
+func queueKeys(b *pgx.Batch, e *Entry) {
+	c := e.Keys
 	if c == nil {
 		return
 	}
+	b.Queue("INSERT INTO key_changes (idx) VALUES ($1)", e.Index)
 	b.Queue(`INSERT INTO keys (fingerprint, pem, operator, url, enrolled, endorser, revoked, withdrawn, changed)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (fingerprint) DO UPDATE SET (pem, operator, url, enrolled, endorser, revoked, withdrawn, changed) =
@@ -276,21 +277,6 @@ func (x *PostgresIndex) Key(ctx context.Context, fp leaf.Fingerprint) (*Key, err
 		return nil, fmt.Errorf("reading key %s: %w", fp, postgres.Classify(ctx, err))
 	}
 	return k, nil
-}
-
-// Keys implements Index.
-func (x *PostgresIndex) Keys(ctx context.Context) (list []Key, standing []Endorsement, err error) {
-	err = x.pool.View(ctx, func(tx pgx.Tx) error {
-		if list, err = collect(ctx, tx, SelectKeys+"ORDER BY enrolled", ScanKey); err != nil {
-			return err
-		}
-		standing, err = collect(ctx, tx, SelectEndorsements+"ORDER BY idx", ScanEndorsement)
-		return err
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading keys: %w", err)
-	}
-	return list, standing, nil
 }
 
 func collect[T any](ctx context.Context, tx pgx.Tx, query string, scan func(Row) (*T, error)) ([]T, error) {

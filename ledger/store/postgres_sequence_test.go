@@ -24,7 +24,7 @@ func newSequence(tb testing.TB, pool *postgres.Pool) *store.PostgresSequence {
 
 func TestPostgresSequence(t *testing.T) {
 	server := pgtest.Start(t)
-	enginetest.Sequence(t, func(t *testing.T) *enginetest.Storage {
+	enginetest.SequenceContract(t, func(t *testing.T) *enginetest.Storage {
 		url := server.Database(t)
 		return &enginetest.Storage{
 			Open:  func() engine.Sequence { return newSequence(t, openPool(t, url)) },

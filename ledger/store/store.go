@@ -85,6 +85,13 @@ type Entry struct {
 	Keys *keys.Change
 }
 
+// KeyChanges is which entries changed keys, of one state of an index.
+type KeyChanges struct {
+	Size    uint64 // of the index
+	Last    *Entry // its last entry; nil if it is empty
+	Entries []Entry
+}
+
 // Key is a key as the entries of the index have it.
 type Key = keys.Key
 

@@ -24,8 +24,8 @@ type Storage struct {
 	Crash func()
 }
 
-// Sequence tests a driver of engine.Sequence. For each test new is called once.
-func Sequence(t *testing.T, new func(t *testing.T) *Storage) {
+// SequenceContract tests a driver of engine.Sequence. For each test new is called once.
+func SequenceContract(t *testing.T, new func(t *testing.T) *Storage) {
 	for _, test := range []struct {
 		name string
 		f    func(*sequence)

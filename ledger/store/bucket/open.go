@@ -69,6 +69,20 @@ func Open(ctx context.Context, bucketURL string) (*Bucket, error) {
 	return b, nil
 }
 
+// CheckURL reports whether Open knows a kind of bucket by such a URL. It asks
+// nothing of the bucket.
+func CheckURL(bucketURL string) error {
+	u, err := url.Parse(bucketURL)
+	if err != nil {
+		return errors.New("the URL does not parse: want " + schemes)
+	}
+	switch u.Scheme {
+	case s3blob.Scheme, gcsblob.Scheme, azureblob.Scheme, fileblob.Scheme:
+		return nil
+	}
+	return fmt.Errorf("%s is of no known kind: want %s", redact(u), schemes)
+}
+
 // probe asks for one object, so that a missing bucket or permission is an error at
 // the start, and not of the first submission.
 func (b *Bucket) probe(ctx context.Context) error {

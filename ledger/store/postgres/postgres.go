@@ -95,6 +95,13 @@ func config(url string) (*pgxpool.Config, error) {
 	return c, nil
 }
 
+// CheckURL reports whether Open understands a URL, without asking the database. The
+// error does not contain the password.
+func CheckURL(url string) error {
+	_, err := config(url)
+	return err
+}
+
 func milliseconds(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
 
 // Open connects to the database of a URL (or of libpq's keywords and values) and

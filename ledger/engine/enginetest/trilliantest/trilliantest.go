@@ -48,27 +48,42 @@ const Tree = 42
 // Start starts a server, and returns a connection to it.
 func Start(t testing.TB) (*Server, *grpc.ClientConn) {
 	t.Helper()
-	s := &Server{identities: make(map[string]bool), nodes: make(map[compact.NodeID][]byte)}
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(grpc.UnaryInterceptor(s.intercept))
-	trillian.RegisterTrillianLogServer(server, s)
-	trillian.RegisterTrillianAdminServer(server, s)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	s := serve(t, listener)
 	conn, err := engine.DialTrillian("passthrough:///trillian", nil, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return listener.DialContext(ctx)
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = conn.Close() }) // nothing is under way
+	return s, conn
+}
+
+// Listen starts a server on loopback, for other processes, and returns its address.
+func Listen(t testing.TB) (*Server, string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, listener), listener.Addr().String()
+}
+
+func serve(t testing.TB, listener net.Listener) *Server {
+	s := &Server{identities: make(map[string]bool), nodes: make(map[compact.NodeID][]byte)}
+	server := grpc.NewServer(grpc.UnaryInterceptor(s.intercept), grpc.MaxRecvMsgSize(16<<20))
+	trillian.RegisterTrillianLogServer(server, s)
+	trillian.RegisterTrillianAdminServer(server, s)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
-		_ = conn.Close() // nothing is under way
 		server.Stop()
 		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("Trillian's server: %v", err)
 		}
 	})
-	return s, conn
+	return s
 }
 
 // Fail has each call ask f, by the name of its method, whether to fail; it may be
