@@ -30,6 +30,7 @@ func TestPausedPublisher(t *testing.T) {
 			resume()
 			a.grow <- struct{}{} // it tries again, and finds out
 			await(t, "the end of a's term", a.ended)
+			w.awaitBucket() // a may have written an older one over b's
 			a.publishUntil(uint64(b.board.Latest().N)+2, b)
 			b.end()
 			a.end()
