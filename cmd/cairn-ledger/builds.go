@@ -12,7 +12,6 @@ import (
 
 	"github.com/cairnlog/cairn/builder/queue"
 	"github.com/cairnlog/cairn/builder/queue/bearer"
-	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // buildsConfig is the queue of builds.
@@ -47,7 +46,8 @@ type builds struct {
 }
 
 // openBuilds opens the queue, if there is to be one.
-func (l *ledger) openBuilds(ctx context.Context, cfg *config, index store.Index, blobs store.Blobs, logger *slog.Logger) error {
+func (l *ledger) openBuilds(ctx context.Context, s *storage) error {
+	cfg := l.cfg
 	if cfg.Builds == nil {
 		return nil
 	}
@@ -55,18 +55,18 @@ func (l *ledger) openBuilds(ctx context.Context, cfg *config, index store.Index,
 	if err != nil {
 		return usageError{err}
 	}
-	q, err := queue.Open(ctx, queue.Config{Path: cfg.Builds.Database, Origin: l.guard.Origin()})
+	q, err := queue.Open(ctx, queue.Config{Path: cfg.Builds.Database, Origin: l.key.Signer.Name()})
 	if err != nil {
 		return err
 	}
 	l.closers = append(l.closers, q)
 	l.builds = &builds{
-		Service: queue.NewService(q, bearer.NewSet(tokens), index), queue: q,
-		warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
+		Service: queue.NewService(q, bearer.NewSet(tokens), s.index), queue: q,
+		warn: func(err error) { l.logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
 	}
 	if len(cfg.Builds.Reproduce.From) > 0 {
 		l.builds.follower = &queue.Follower{
-			Queue: q, Index: index, Blobs: blobs, From: cfg.Builds.Reproduce.From, Warn: l.builds.warn,
+			Queue: q, Index: s.index, Blobs: s.blobs, From: cfg.Builds.Reproduce.From, Warn: l.builds.warn,
 			Published: l.awaitSize,
 		}
 	}

@@ -13,7 +13,11 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
+	"github.com/cairnlog/cairn/ledger/cluster"
 	"github.com/cairnlog/cairn/ledger/intake"
+	"github.com/cairnlog/cairn/ledger/store/bucket"
+	"github.com/cairnlog/cairn/ledger/store/postgres"
 )
 
 // config is the configuration file. Unknown keys are errors. Relative paths are
@@ -33,6 +37,9 @@ type config struct {
 	// Index is the database of the query index. It can be deleted: it is
 	// rebuilt from the log and the bytes.
 	Index string `yaml:"index"`
+	// Distributed is what several front ends share, in place of State, Log, Blobs
+	// and Index, which are of one machine.
+	Distributed *distributedConfig `yaml:"distributed"`
 	// HTTP and GRPC are the addresses to listen on; port 0 picks a free one.
 	HTTP string `yaml:"http"`
 	GRPC string `yaml:"grpc"`
@@ -44,6 +51,8 @@ type config struct {
 	TrustedRoot string `yaml:"trustedRoot"`
 	// Limits is how fast keys and addresses may submit.
 	Limits intake.Limits `yaml:"limits"`
+	// Capacity is what the ledger takes on at once.
+	Capacity capacityConfig `yaml:"capacity"`
 	// BatchWindow is how long a submission waits for others to share its fsyncs.
 	BatchWindow time.Duration `yaml:"batchWindow"`
 	// PublishInterval is the least time between two checkpoints.
@@ -57,6 +66,8 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Debug is a loopback address for profiles (net/http/pprof); none if empty.
 	Debug string `yaml:"debug"`
+	// Tracing is where OpenTelemetry traces are sent; nowhere if it is left out.
+	Tracing *daemon.Tracing `yaml:"tracing"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel slog.Level `yaml:"logLevel"`
 	// Builds is the queue of builds; none if it is left out.
@@ -116,7 +127,8 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-rebuilderd FILE] [-trusted-root FILE]\n"+
-			"       cairn-ledger -config FILE [-check-config]\n\n")
+			"       cairn-ledger -config FILE [-check-config]\n"+
+			"       cairn-ledger init -config FILE\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")
 	}
@@ -185,23 +197,83 @@ func readConfig(path string) (*config, error) {
 }
 
 func (c *config) check() error {
-	for name, v := range map[string]string{"key": c.Key, "state": c.State, "log": c.Log, "blobs": c.Blobs, "index": c.Index} {
-		if v == "" {
-			return fmt.Errorf("%s is missing", name)
-		}
+	if c.Key == "" {
+		return errors.New("key is missing")
 	}
-	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check()); err != nil {
+	if err := c.checkStorage(); err != nil {
 		return err
 	}
-	inside, err := filepath.Rel(c.Log, c.State)
-	if err == nil && filepath.IsLocal(inside) {
-		return fmt.Errorf("state %s stands inside log %s: a restored log would roll it back", c.State, c.Log)
+	if err := errors.Join(c.Capacity.check(), c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check(), c.Tracing.Check()); err != nil {
+		return err
 	}
 	if min(c.BatchWindow, c.PublishInterval, c.RefreshInterval) < 0 {
 		return errors.New("batchWindow, publishInterval and refreshInterval must not be negative")
 	}
 	if min(c.Grace, c.WitnessRetry) <= 0 {
 		return errors.New("grace and witnessRetry must be positive")
+	}
+	return nil
+}
+
+// checkStorage checks that the log has one place to be in.
+func (c *config) checkStorage() error {
+	files := []struct{ name, path string }{{"state", c.State}, {"log", c.Log}, {"blobs", c.Blobs}, {"index", c.Index}}
+	for _, f := range files {
+		switch {
+		case c.Distributed == nil && f.path == "":
+			return fmt.Errorf("%s is missing", f.name)
+		case c.Distributed != nil && f.path != "":
+			return fmt.Errorf("%s does not go with distributed: the front ends share a database and a bucket", f.name)
+		}
+	}
+	if c.Distributed != nil {
+		return c.Distributed.check(c.Rebuilderd)
+	}
+	inside, err := filepath.Rel(c.Log, c.State)
+	if err == nil && filepath.IsLocal(inside) {
+		return fmt.Errorf("state %s stands inside log %s: a restored log would roll it back", c.State, c.Log)
+	}
+	return nil
+}
+
+// distributedConfig is what the front ends of a log share.
+type distributedConfig struct {
+	// Database is the URL of a PostgreSQL database, or of one schema of it
+	// (search_path). It belongs to one log.
+	Database string `yaml:"database"`
+	// Bucket is the URL of the object store with the tiles and the attestations'
+	// bytes, as of package bucket.
+	Bucket string `yaml:"bucket"`
+	// Trillian is the address of Trillian's log servers, as gRPC names it.
+	Trillian string `yaml:"trillian"`
+	// TrillianCA is a file with the certificates that they are trusted by. Without
+	// one, the connection is not encrypted.
+	TrillianCA string `yaml:"trillianCA"`
+	// Lease is how long the front end that publishes may be silent before another
+	// takes its place.
+	Lease time.Duration `yaml:"lease"`
+	// Evidence is a directory for checkpoints that contradict what was signed;
+	// without one, they are logged.
+	Evidence string `yaml:"evidence"`
+}
+
+func (c *distributedConfig) check(rebuilderd *rebuilderdConfig) error {
+	for _, f := range []struct{ name, value string }{{"database", c.Database}, {"bucket", c.Bucket}, {"trillian", c.Trillian}} {
+		if f.value == "" {
+			return fmt.Errorf("distributed.%s is missing", f.name)
+		}
+	}
+	if err := postgres.CheckURL(c.Database); err != nil {
+		return fmt.Errorf("distributed.database: %w", err)
+	}
+	if err := bucket.CheckURL(c.Bucket); err != nil {
+		return fmt.Errorf("distributed.bucket: %w", err)
+	}
+	if c.Lease != 0 && (c.Lease < cluster.MinLease || c.Lease > cluster.MaxLease) {
+		return fmt.Errorf("distributed.lease is %v, which is not between %v and %v", c.Lease, cluster.MinLease, cluster.MaxLease)
+	}
+	if rebuilderd != nil && rebuilderd.Database == "" {
+		return errors.New("rebuilderd needs database beside distributed: there is no index that it could stand beside")
 	}
 	return nil
 }

@@ -7,10 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
@@ -25,29 +24,41 @@ import (
 	"github.com/cairnlog/cairn/ledger/store"
 )
 
-// ledger is the parts of one ledger.
+// ledger is the parts of one ledger, or of one front end of it.
 type ledger struct {
-	grace     time.Duration
-	vkey      string
-	guard     *checkpoint.Guard
-	intake    *intake.Intake
-	publisher *checkpoint.Publisher
-	board     *checkpoint.Board
-	witnesses *cosign.Collector // nil if the policy names none
-	builds    *builds           // nil if there is no queue
+	cfg    *config
+	logger *slog.Logger
+	key    *checkpoint.Key
+	trust  *policy.Policy // that checkpoints must satisfy
+	board  *checkpoint.Board
+	intake *intake.Intake
+	// publish keeps the board up to the log until ctx is done.
+	publish func(ctx context.Context) error
+	builds  *builds // nil if there is no queue
 	// rebuilderd answers rebuilderd's clients; nil for nobody.
 	rebuilderd *rebuilderd.Service
 	server     *server.Server
-	log        engine.Log
-	archive    *checkpoint.Archive
+	watched    *watched
+	metrics    []prometheus.Collector
 	closers    []io.Closer // in the order of opening
 }
 
-// openLedger opens the ledger's storage and refuses one that contradicts what
-// was signed. The lock of the signer's state keeps a second process out before
-// anything else is touched.
-func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledger, err error) {
-	l = &ledger{grace: cfg.Grace, board: checkpoint.NewBoard()}
+// storage is what a ledger keeps its log in, embedded in its process or shared with
+// others.
+type storage struct {
+	log     engine.Log
+	prover  *engine.Prover
+	archive server.Archive
+	blobs   store.Blobs
+	index   store.Index
+	// refresh shows on the board what any process published; nil if none else does.
+	refresh func(context.Context) error
+}
+
+// openLedger opens the ledger's storage and refuses one that contradicts what was
+// signed. It shows the metrics, and its own.
+func openLedger(ctx context.Context, cfg *config, logger *slog.Logger, metrics ...prometheus.Collector) (l *ledger, err error) {
+	l = &ledger{cfg: cfg, logger: logger, board: checkpoint.NewBoard(), watched: newWatched(cfg.evidencePattern()), metrics: metrics}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -58,103 +69,66 @@ func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledge
 			return l, err
 		}
 	}
-	key, err := checkpoint.ReadKey(cfg.Key)
-	if err != nil {
+	if l.key, err = checkpoint.ReadKey(cfg.Key); err != nil {
 		return l, usageError{err}
 	}
-	l.vkey = key.VKey
-	trust, err := loadPolicy(cfg.Policy, key)
-	if err != nil {
+	if l.trust, err = loadPolicy(cfg.Policy, l.key); err != nil {
 		return l, usageError{err}
 	}
-	if err := l.openGuard(ctx, cfg, key); err != nil {
+	open := l.openEmbedded
+	if cfg.Distributed != nil {
+		open = l.openDistributed
+	}
+	stored, err := open(ctx)
+	if err != nil {
 		return l, err
 	}
-	if err := l.openLog(ctx, cfg); err != nil {
-		return l, err
-	}
-	return l, l.assemble(ctx, cfg, key, trust, logger)
+	return l, l.assemble(ctx, stored)
 }
 
-func (l *ledger) openGuard(ctx context.Context, cfg *config, key *checkpoint.Key) error {
-	state, err := checkpoint.OpenFileState(cfg.State)
-	if err != nil {
-		return usageError{err}
-	}
-	l.closers = append(l.closers, state)
-	l.guard, err = checkpoint.NewGuard(ctx, key.Signer, state)
-	return err
-}
-
-func (l *ledger) openLog(ctx context.Context, cfg *config) error {
-	// Opening a log that is not there creates an empty one: whether there
-	// should be one is asked first.
-	if _, err := os.Stat(cfg.Log); errors.Is(err, os.ErrNotExist) {
-		if err := l.guard.Check(0); err != nil {
-			return err
-		}
-	}
-	log, err := engine.OpenTessera(ctx, cfg.Log, l.guard.Genesis(ctx))
-	if err != nil {
-		return err
-	}
-	l.log = log
-	l.closers = append(l.closers, log)
-	if l.archive, err = checkpoint.OpenArchive(filepath.Join(cfg.Log, checkpoint.ArchiveDir)); err != nil {
-		return err
-	}
-	l.closers = append(l.closers, l.archive)
-	size, err := log.Size(ctx)
-	if err != nil {
-		return err
-	}
-	return l.guard.Check(size)
-}
-
-func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key, trust *policy.Policy, logger *slog.Logger) error {
-	blobs, err := store.OpenSQLiteBlobs(ctx, cfg.Blobs)
-	if err != nil {
-		return err
-	}
-	l.closers = append(l.closers, blobs)
-	index, err := store.OpenSQLiteIndex(ctx, cfg.Index)
-	if err != nil {
-		return err
-	}
-	l.closers = append(l.closers, index)
-
-	prover := engine.NewProver(l.log)
+// newIntake makes the intake, which needs the keys of the index.
+func (l *ledger) newIntake(ctx context.Context, s *storage, grew func()) error {
+	_, pending := l.cfg.Capacity.capacity()
 	c := intake.Config{
-		Log: l.log, Prover: prover, Blobs: blobs, Index: index, Limits: cfg.Limits, Window: cfg.BatchWindow,
-		Grew: func() { l.publisher.Grew() },
+		Log: s.log, Prover: s.prover, Blobs: s.blobs, Index: s.index, Verifying: l.cfg.Capacity.Verifying, MaxBytes: pending,
+		Limits: l.cfg.Limits, Window: l.cfg.BatchWindow, Failed: l.watched.saw, Grew: grew,
 	}
-	if cfg.TrustedRoot != "" {
-		trusted, err := sigstore.ReadRoot(cfg.TrustedRoot)
+	if l.cfg.TrustedRoot != "" {
+		trusted, err := sigstore.ReadRoot(l.cfg.TrustedRoot)
 		if err != nil {
 			return usageError{err}
 		}
 		c.Certificate = trusted.Check
 	}
-	if l.intake, err = intake.New(ctx, c); err != nil {
+	var err error
+	l.intake, err = intake.New(ctx, c)
+	return err
+}
+
+// assemble makes what serves the log.
+func (l *ledger) assemble(ctx context.Context, s *storage) error {
+	if err := l.openBuilds(ctx, s); err != nil {
 		return err
 	}
-	if err := l.newPublisher(ctx, cfg, key, trust, prover, logger); err != nil {
+	reads := &query.Service{
+		Latest: query.LatestOf(l.board), Refresh: s.refresh,
+		Prover: s.prover, Blobs: s.blobs, Index: s.index, Keys: l.intake.Keyring(),
+	}
+	if s.refresh != nil {
+		reads.Learn = l.intake.CatchUp
+	}
+	if err := l.openRebuilderd(ctx, reads); err != nil {
 		return err
 	}
-	if err := l.openBuilds(ctx, cfg, index, blobs, logger); err != nil {
-		return err
-	}
-	reads := &query.Service{Latest: query.LatestOf(l.board), Prover: prover, Blobs: blobs, Index: index, Keys: l.intake.Keyring()}
-	if err := l.openRebuilderd(ctx, cfg, reads, key, trust, logger); err != nil {
-		return err
-	}
-	rekor, err := cfg.Rekor.alias(key)
+	rekor, err := l.cfg.Rekor.alias(l.key)
 	if err != nil {
 		return usageError{err}
 	}
+	capacity, _ := l.cfg.Capacity.capacity()
 	sc := server.Config{
-		Intake: l.intake, Board: l.board, Prover: prover, Log: l.log, Archive: l.archive, Blobs: blobs, Index: index,
-		Rekor: rekor, VKey: l.vkey, Logger: logger, Now: time.Now,
+		Intake: l.intake, Board: l.board, Refresh: s.refresh, Prover: s.prover, Log: s.log, Archive: s.archive,
+		Blobs: s.blobs, Index: s.index, Rekor: rekor, VKey: l.key.VKey, Logger: l.logger, Now: time.Now, Capacity: capacity,
+		Metrics: append(l.metrics, l.collectors(s)...),
 	}
 	if l.builds != nil {
 		sc.Builds = l.builds
@@ -166,45 +140,24 @@ func (l *ledger) assemble(ctx context.Context, cfg *config, key *checkpoint.Key,
 	return err
 }
 
-func (l *ledger) newPublisher(ctx context.Context, cfg *config, key *checkpoint.Key, trust *policy.Policy, prover *engine.Prover, logger *slog.Logger) error {
+// publishing returns what every publisher works with, and the witnesses that it asks,
+// which must run; nil if the policy names none.
+func (l *ledger) publishing(ctx context.Context, prover *engine.Prover) (checkpoint.Config, *cosign.Collector) {
 	c := checkpoint.Config{
-		Guard: l.guard, Log: l.log, Archive: l.archive, Board: l.board, Proofs: prover, Policy: trust, Index: l.intake.Follow,
-		Interval: cfg.PublishInterval, Retry: cfg.WitnessRetry, Now: time.Now,
-		Warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
+		Interval: l.cfg.PublishInterval, Retry: l.cfg.WitnessRetry, Now: time.Now, Step: l.publicationStep,
+		Warn: func(err error) { l.logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
 	}
-	published, err := l.log.Published(ctx)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return err
+	if len(l.trust.Witnesses()) == 0 {
+		return c, nil
 	}
-	c.Restored = published
-	if len(trust.Witnesses()) > 0 {
-		l.witnesses = cosign.New(cosign.Config{
-			Policy: trust, Log: key.Verifier, Logger: logger,
-			Prove: func(ctx context.Context, from, to uint64) ([][]byte, error) {
-				return prover.Consistency(ctx, from, to, to)
-			},
-		})
-		c.Witnesses, c.Refresh = l.witnesses, cfg.RefreshInterval
-	}
-	l.publisher = checkpoint.NewPublisher(c)
-	return l.catchUp(ctx)
-}
-
-// catchUp indexes what was appended before a crash, before a submission that
-// repeats it is taken. A log that contradicts what was signed is not indexed:
-// once the right one is restored, the index must be of that.
-func (l *ledger) catchUp(ctx context.Context) error {
-	if err := l.publisher.Check(ctx); err != nil {
-		return err
-	}
-	size, err := l.log.Size(ctx)
-	if err != nil {
-		return err
-	}
-	if err := l.intake.Follow(ctx, size); err != nil {
-		return fmt.Errorf("indexing up to %d: %w", size, err)
-	}
-	return nil
+	witnesses := cosign.New(cosign.Config{
+		Policy: l.trust, Log: l.key.Verifier, Logger: l.logger, Metrics: l.watched.witnesses,
+		Prove: func(ctx context.Context, from, to uint64) ([][]byte, error) {
+			return prover.Consistency(ctx, from, to, to)
+		},
+	})
+	c.Witnesses, c.Refresh = witnesses, l.cfg.RefreshInterval
+	return c, witnesses
 }
 
 // run serves until ctx is done or storage fails, and calls ready once the
@@ -220,15 +173,9 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 	defer stopPublishing()
 
 	var g errgroup.Group
-	asking, stopAsking := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopAsking()
-	if l.witnesses != nil {
-		g.Go(func() error { l.witnesses.Run(asking); return nil })
-	}
 	g.Go(func() error {
-		defer stopAsking()
 		defer stopServing()
-		err := l.publisher.Run(publishing)
+		err := l.publish(publishing)
 		l.board.End(err)
 		if err != nil {
 			l.intake.Halt(err)
@@ -252,7 +199,7 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 	}
 	g.Go(func() error {
 		defer stopAppending()
-		return l.server.Serve(serving, httpListener, grpcListener, l.grace)
+		return l.server.Serve(serving, httpListener, grpcListener, l.cfg.Grace)
 	})
 	if err := ready(); err != nil {
 		stopServing()
@@ -264,11 +211,20 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 // awaitFirst waits for the first publication, unless that needs witnesses: the
 // ledger then starts, and serves what was published before, without them.
 func (l *ledger) awaitFirst(ctx context.Context) error {
-	if l.witnesses != nil {
+	if len(l.trust.Witnesses()) > 0 {
 		return nil
 	}
 	_, err := l.board.Wait(ctx, 0)
 	return err
+}
+
+// awaitSize returns the number of published entries, once it is at least this.
+func (l *ledger) awaitSize(ctx context.Context, least uint64) (uint64, error) {
+	p, err := l.board.Wait(ctx, least)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(p.N), nil
 }
 
 // close releases what was opened, last first.

@@ -35,7 +35,8 @@ func (c *rebuilderdConfig) check() error {
 
 // openRebuilderd opens the table of packages, if rebuilderd's clients are to be
 // answered. Under -dev they are by a -policy that names rebuilders, too.
-func (l *ledger) openRebuilderd(ctx context.Context, cfg *config, reads *query.Service, key *checkpoint.Key, trust *policy.Policy, logger *slog.Logger) error {
+func (l *ledger) openRebuilderd(ctx context.Context, reads *query.Service) error {
+	cfg, key, trust := l.cfg, l.key, l.trust
 	pol, path := trust, filepath.Join(filepath.Dir(cfg.Index), "rebuilderd.db")
 	if c := cfg.Rebuilderd; c != nil {
 		var err error
@@ -48,24 +49,15 @@ func (l *ledger) openRebuilderd(ctx context.Context, cfg *config, reads *query.S
 	}
 	var err error
 	l.rebuilderd, err = rebuilderd.Open(ctx, rebuilderd.Config{
-		Path: path, Origin: l.guard.Origin(), Policy: pol, Client: client.NewLocal("this ledger", reads.Answer),
+		Path: path, Origin: key.Signer.Name(), Policy: pol, Client: client.NewLocal("this ledger", reads.Answer),
 		Index: reads.Index, Latest: reads.Latest, Published: l.awaitSize, Now: time.Now,
-		Warn: func(err error) { logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
+		Warn: func(err error) { l.logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
 	})
 	if err != nil {
 		return err
 	}
 	l.closers = append(l.closers, l.rebuilderd)
 	return nil
-}
-
-// awaitSize returns the number of published entries, once it is at least this.
-func (l *ledger) awaitSize(ctx context.Context, least uint64) (uint64, error) {
-	p, err := l.board.Wait(ctx, least)
-	if err != nil {
-		return 0, err
-	}
-	return uint64(p.N), nil
 }
 
 // readVerdictPolicy reads a policy that verdicts are told by. One that cannot be

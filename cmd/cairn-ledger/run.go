@@ -10,9 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 
 	"k8s.io/klog/v2"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -25,17 +28,9 @@ func (e usageError) Unwrap() error { return e.error }
 
 // run is the command; it returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	cfg, check, err := parseArgs(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err == nil && check:
-		return 0
-	case err == nil:
-		err = serve(ctx, cfg, stdout, stderr)
-	}
+	err := do(ctx, args, stdout, stderr)
 	rollback := errors.Is(err, checkpoint.ErrRollback)
-	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) && !rollback {
+	if err == nil || errors.Is(err, flag.ErrHelp) || ctx.Err() != nil && errors.Is(err, context.Canceled) && !rollback {
 		return 0 // stopped as asked, perhaps before it was ready
 	}
 	fmt.Fprintf(stderr, "cairn-ledger: error: %v\n", err)
@@ -51,6 +46,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return reason.ExitNo
 }
 
+// do does what the arguments say.
+func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "init" {
+		return initLog(ctx, args[1:], stdout, stderr)
+	}
+	cfg, check, err := parseArgs(args, stderr)
+	if err != nil || check {
+		return err
+	}
+	return serve(ctx, cfg, stdout, stderr)
+}
+
 // ready is the line on stdout.
 type ready struct {
 	Origin string `json:"origin"`
@@ -60,8 +67,8 @@ type ready struct {
 }
 
 func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
-	tuneMemory()
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	cfg.Capacity.tuneMemory()
+	logger := slog.New(observe.LogHandler(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})))
 	// Tessera logs through klog, and logs each of its steps at info.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 
@@ -80,22 +87,27 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 	defer func() { _ = grpcListener.Close() }()
 
 	if cfg.Debug != "" {
-		stop, err := serveDebug(cfg.Debug)
+		_, stop, err := daemon.ServeDebug(cfg.Debug)
 		if err != nil {
 			return usageError{err}
 		}
 		defer stop()
 	}
+	traces, err := daemon.StartTracing(ctx, cfg.Tracing, "cairn-ledger", logger)
+	if err != nil {
+		return usageError{err}
+	}
+	defer traces.Stop()
 
-	l, err := openLedger(ctx, cfg, logger)
+	l, err := openLedger(ctx, cfg, logger, traces.Collectors()...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, saveEvidence(cfg.State, err), l.close()) }()
+	defer func() { err = errors.Join(err, l.saveEvidence(ctx, err), l.close()) }()
 	return l.run(ctx, httpListener, grpcListener, func() error {
 		line, err := json.Marshal(ready{
-			Origin: l.guard.Origin(),
-			VKey:   l.vkey,
+			Origin: l.key.Signer.Name(),
+			VKey:   l.key.VKey,
 			HTTP:   "http://" + httpListener.Addr().String(),
 			GRPC:   grpcListener.Addr().String(),
 		})
@@ -107,14 +119,29 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 	})
 }
 
-// saveEvidence keeps the checkpoint that proves a rollback, beside the state
-// that does not know of it.
-func saveEvidence(state string, err error) error {
+// evidencePattern matches the files that saveEvidence makes; it is empty if it makes
+// none.
+func (c *config) evidencePattern() string {
+	switch {
+	case c.Distributed == nil:
+		return c.State + ".rollback-*"
+	case c.Distributed.Evidence != "":
+		return filepath.Join(c.Distributed.Evidence, "rollback-*")
+	}
+	return ""
+}
+
+// saveEvidence keeps the checkpoints that prove a rollback: beside the state that
+// does not know of them, or where a front end without any is told to.
+func (l *ledger) saveEvidence(ctx context.Context, err error) error {
+	if d := l.cfg.Distributed; d != nil {
+		return saveSharedEvidence(ctx, d.Evidence, err, l.logger)
+	}
 	var rollback *cosign.RollbackError
 	if !errors.As(err, &rollback) {
 		return nil
 	}
-	path := fmt.Sprintf("%s.rollback-%d", state, rollback.Tree.N)
+	path := fmt.Sprintf("%s.rollback-%d", l.cfg.State, rollback.Tree.N)
 	if err := os.WriteFile(path, rollback.Note, 0o644); err != nil {
 		return fmt.Errorf("saving the evidence: %w", err)
 	}

@@ -65,6 +65,13 @@ blobs: DIR/blobs.db
 index: DIR/index.db
 `
 
+const shared = `key: DIR/ledger.key
+distributed:
+  database: postgres:///cairn?host=/run/postgresql
+  bucket: s3://cairn-log?region=eu-central-1
+  trillian: dns:///trillian-log-server:8090
+`
+
 func TestUsage(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,6 +98,11 @@ func TestUsage(t *testing.T) {
 		{"a trusted root that is not there", []string{"-dev", dir, "-trusted-root", filepath.Join(dir, "missing")}, 2, "reading trusted root"},
 		{"a policy for rebuilderd that is not there", []string{"-dev", dir, "-rebuilderd", filepath.Join(dir, "missing")}, 2, "reading rebuilderd's policy"},
 		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
+		{"init of nothing", []string{"init"}, 2, "give -config FILE"},
+		{"init of more", []string{"init", "-config", "x", "y"}, 2, `unexpected argument "y"`},
+		{"init, with an unknown flag", []string{"init", "-dve"}, 2, "-dve"},
+		{"help of init", []string{"init", "-h"}, 0, "usage: cairn-ledger init -config FILE"},
+		{"init of what is not there", []string{"init", "-config", filepath.Join(dir, "missing.yaml")}, 2, "reading configuration"},
 	} {
 		code, stdout, stderr := command(t, test.args...)
 		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {
@@ -99,13 +111,15 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// configuration is one to be checked, and what is said of it.
+type configuration struct {
+	name, text string
+	code       int
+	says       string
+}
+
 func TestConfiguration(t *testing.T) {
-	f := newFiles(t)
-	for _, test := range []struct {
-		name, text string
-		code       int
-		says       string
-	}{
+	checkAll(t, []configuration{
 		{"only what must be", paths, 0, ""},
 		{"all there is", paths + `http: 127.0.0.1:0
 grpc: 127.0.0.1:0
@@ -145,7 +159,34 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 		{"a negative window", paths + "batchWindow: -1s\n", 2, "must not be negative"},
 		{"no grace", paths + "grace: 0s\n", 2, "must be positive"},
 		{"an unknown log level", paths + "logLevel: loud\n", 2, "loud"},
-	} {
+	})
+}
+
+func TestDistributedConfiguration(t *testing.T) {
+	checkAll(t, []configuration{
+		{"a front end of several", shared, 0, ""},
+		{"a front end with all there is", shared + "  trillianCA: DIR/ca.pem\n  lease: 5s\n  evidence: DIR\n", 0, ""},
+		{"a directory as bucket", strings.Replace(shared, "s3://cairn-log?region=eu-central-1", "file:///srv/cairn", 1), 0, ""},
+		{"both places", paths + shared[strings.Index(shared, "distributed"):], 2, "state does not go with distributed"},
+		{"an index beside the shared one", shared + "index: DIR/index.db\n", 2, "index does not go with distributed"},
+		{"no database", strings.Replace(shared, "  database:", "  #", 1), 2, "distributed.database is missing"},
+		{"no bucket", strings.Replace(shared, "  bucket:", "  #", 1), 2, "distributed.bucket is missing"},
+		{"no Trillian", strings.Replace(shared, "  trillian:", "  #", 1), 2, "distributed.trillian is missing"},
+		{"nothing that is shared", "key: x\ndistributed: {}\n", 2, "distributed.database is missing"},
+		{"a database by another name", strings.Replace(shared, "postgres:///cairn?host=/run/postgresql", "mysql://root:secret@db/cairn", 1), 2, "distributed.database: the database's URL is not understood"},
+		{"a bucket of no known kind", strings.Replace(shared, "s3://", "ftp://", 1), 2, "distributed.bucket: ftp://cairn-log"},
+		{"a short lease", shared + "  lease: 1ms\n", 2, "distributed.lease is 1ms, which is not between 100ms and 1m0s"},
+		{"a long lease", shared + "  lease: 1h\n", 2, "distributed.lease is 1h0m0s"},
+		{"an unknown key of what is shared", shared + "  tree: 7\n", 2, "tree"},
+		{"rebuilderd without a place", shared + "rebuilderd: {policy: x}\n", 2, "rebuilderd needs database beside distributed"},
+		{"rebuilderd with one", shared + "rebuilderd: {policy: x, database: DIR/r.db}\n", 0, ""},
+	})
+}
+
+func checkAll(t *testing.T, list []configuration) {
+	t.Helper()
+	f := newFiles(t)
+	for _, test := range list {
 		file := f.write("cairn-ledger.yaml", test.text)
 		code, stdout, stderr := command(t, "-config", file, "-check-config")
 		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {
@@ -157,6 +198,15 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 	}
 	if entries, err := os.ReadDir(f.dir); err != nil || len(entries) != 2 {
 		t.Errorf("checking a configuration left %v, %v", entries, err)
+	}
+}
+
+// TestInitOfAnEmbeddedLog wants nothing to be made of it.
+func TestInitOfAnEmbeddedLog(t *testing.T) {
+	f := newFiles(t)
+	code, stdout, stderr := command(t, "init", "-config", f.write("cairn-ledger.yaml", paths))
+	if code != 2 || !strings.Contains(stderr, "an embedded log needs no init") || stdout != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
 
@@ -204,6 +254,33 @@ func TestVerdictPolicy(t *testing.T) {
 		code, stdout, stderr := command(t, "-config", config)
 		if code != 2 || !strings.Contains(stderr, test.says) || stdout != "" {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 2 and %q", name, code, stdout, stderr, test.says)
+		}
+	}
+}
+
+// TestCapacity checks configurations that would refuse what an idle ledger should take.
+func TestCapacity(t *testing.T) {
+	f := newFiles(t)
+	for _, test := range []struct {
+		name, capacity, says string
+		code                 int
+	}{
+		{"nothing", "{}", "", 0},
+		{"all of it", "{memory: 2GiB, submissions: 1GiB, reads: 64MiB, calls: 32MiB, pending: 16MiB, streams: 9, httpConnections: 99, grpcConnections: 9, verifying: 3}", "", 0},
+		{"little memory", "{memory: 64MiB}", "capacity.memory must be at least 128MiB", 2},
+		{"no size", "{memory: much}", `"much" is no size such as 512MiB`, 2},
+		{"a size below zero", "{reads: -5MiB}", "is no size", 2},
+		{"submissions without room for the largest", "{submissions: 1MiB}", "capacity.submissions is 1048576, and must be at least", 2},
+		{"pending without room for the largest", "{pending: 1KiB}", "capacity.pending must be at least 1MiB", 2},
+		{"no connections", "{httpConnections: 1}", "capacity.httpConnections is 1, and must be at least 16", 2},
+		{"streams below zero", "{streams: -1}", "capacity.streams is -1", 2},
+		{"verifying below zero", "{verifying: -1}", "capacity.verifying must not be negative", 2},
+		{"what there is not", "{cores: 2}", "field cores not found", 2},
+	} {
+		config := f.write("cairn-ledger.yaml", paths+"capacity: "+test.capacity+"\n")
+		code, _, stderr := command(t, "-config", config, "-check-config")
+		if code != test.code || !strings.Contains(stderr, test.says) {
+			t.Errorf("%s: exit code %d, stderr %q; want %d and %q", test.name, code, stderr, test.code, test.says)
 		}
 	}
 }

@@ -16,20 +16,21 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/mirror"
+	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // Names in the directories of ledgers and mirrors.
 const (
-	ledgerLog       = "log"
-	ledgerBlobs     = "blobs.db"
-	ledgerState     = ".state" // Tessera's own, in the log
-	attestationsDir = "attestations"
-	mirrorIndexDir  = "index"
-	mirrorTermsDir  = mirrorIndexDir + "/terms"
+	ledgerLog      = "log"
+	ledgerBlobs    = "blobs.db"
+	ledgerState    = ".state" // Tessera's own, in the log
+	mirrorIndexDir = "index"
+	mirrorTermsDir = mirrorIndexDir + "/terms"
 )
 
 // OpenDir opens a directory: that of a ledger, with log, blobs.db and index.db
-// in it, or a copy of a log that a mirror keeps or a web server serves.
+// in it, or a copy of a log that a mirror keeps or a web server serves, or the
+// bucket of a ledger with several front ends, which is one, too.
 func OpenDir(path string) (Copy, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -48,8 +49,12 @@ func OpenDir(path string) (Copy, error) {
 	}
 	for _, name := range []string{"checkpoint", "tile", "checkpoints"} {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
-			ahead := func() uint64 { return mirror.Ahead(context.Background(), mirror.Dir(path)) }
-			return Copy{Source: &mirrorDir{dir{root: path}}, Place: path, Kind: Mirror, Unpublished: ahead}, nil
+			d := dir{root: path}
+			ahead := d.bucketAhead()
+			if d.isIndexed() {
+				ahead = func() uint64 { return mirror.Ahead(context.Background(), mirror.Dir(path)) }
+			}
+			return Copy{Source: &mirrorDir{d}, Place: path, Kind: Mirror, Unpublished: ahead}, nil
 		}
 	}
 	return Copy{}, fmt.Errorf("%s holds neither a ledger (log, blobs.db, index.db) nor a copy of a log (checkpoint, tile)", path)
@@ -57,6 +62,12 @@ func OpenDir(path string) (Copy, error) {
 
 // dir reads a log's directory.
 type dir struct{ root string }
+
+// isIndexed reports whether it is a mirror's with an index.
+func (d dir) isIndexed() bool {
+	_, err := os.Lstat(filepath.Join(d.root, mirrorIndexDir, "progress"))
+	return err == nil
+}
 
 // Read implements Source. A symbolic link is not followed, and nothing that is
 // no file is waited for.
@@ -170,12 +181,12 @@ type mirrorDir struct{ dir }
 
 // Attestations implements Source.
 func (m *mirrorDir) Attestations(ctx context.Context, envelopes []leaf.Digest) ([][]byte, error) {
-	if _, err := os.Lstat(filepath.Join(m.root, attestationsDir)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(filepath.Join(m.root, store.AttestationsDir)); errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNoAttestations
 	}
 	raws := make([][]byte, len(envelopes))
 	for i, e := range envelopes {
-		raw, err := m.Read(ctx, attestationPath(e), attest.MaxEnvelope)
+		raw, err := m.Read(ctx, store.AttestationPath(e), attest.MaxEnvelope)
 		if what, damaged := damageOf(err); damaged {
 			raw, err = []byte("unreadable: "+what), nil // other bytes than those logged
 		}
@@ -190,16 +201,10 @@ func (m *mirrorDir) Attestations(ctx context.Context, envelopes []leaf.Digest) (
 // Close implements Source.
 func (m *mirrorDir) Close() error { return nil }
 
-// attestationPath is where a mirror has an attestation.
-func attestationPath(envelope leaf.Digest) string {
-	h := envelope.Hex()
-	return attestationsDir + "/" + h[:2] + "/" + h
-}
-
 // isAttestationPath reports whether a mirror has files of this name below the
 // directory of its attestations.
 func isAttestationPath(name string) bool {
 	_, h, _ := strings.Cut(name, "/")
 	d, err := leaf.ParseDigest("sha256:" + h)
-	return err == nil && attestationPath(d) == attestationsDir+"/"+name
+	return err == nil && store.AttestationPath(d) == store.AttestationsDir+"/"+name
 }

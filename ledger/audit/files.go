@@ -11,6 +11,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // sequenced is how far behind the size of its storage a ledger may have files:
@@ -53,7 +54,7 @@ func (a *auditor) checkFile(ctx context.Context, f File) error {
 			a.find(Corrupt, "file-stray", f.Path, "no segment of the archive has this name, or it stands behind the last")
 		}
 		return nil
-	case dir == attestationsDir && isAttestationPath(name), dir == mirrorIndexDir && isIndexPath(name):
+	case dir == store.AttestationsDir && isAttestationPath(name), dir == mirrorIndexDir && isIndexPath(name):
 		return nil // those that matter are read elsewhere
 	case dir != "tile" && a.inTheMaking(f.Path, func(path string) bool { return path == "checkpoint" }):
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/mirror"
 	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/store"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -68,7 +69,7 @@ func (r *remote) Attestations(ctx context.Context, envelopes []leaf.Digest) ([][
 
 func (r *remote) attestation(ctx context.Context, envelope leaf.Digest) ([]byte, error) {
 	if r.client == nil {
-		raw, err := r.Read(ctx, attestationPath(envelope), attest.MaxEnvelope)
+		raw, err := r.Read(ctx, store.AttestationPath(envelope), attest.MaxEnvelope)
 		if what, damaged := damageOf(err); damaged {
 			return []byte("unreadable: " + what), nil
 		}

@@ -28,7 +28,7 @@ var ErrNotFound = errors.New("not found in the log")
 // Log is a durable Merkle log. Its methods may be called concurrently.
 type Log interface {
 	TileReader
-	// Append adds a leaf to the next batch. The future it returns answers once
+	// Append adds a leaf, which is not empty, to the next batch. The future it returns answers once
 	// the leaf is durable and part of the tree, with its index. An error of the
 	// future does not prove that the leaf was not added: the caller must stop
 	// appending and find out by reading the log when it is opened again.

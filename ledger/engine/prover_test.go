@@ -26,13 +26,19 @@ type memory struct {
 
 func (m *memory) grow(t *testing.T, to int64) {
 	t.Helper()
-	for ; m.leaves < to; m.leaves++ {
-		hs, err := tlog.StoredHashes(m.leaves, fmt.Append(nil, m.leaves), m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.hashes = append(m.hashes, hs...)
+	for m.leaves < to {
+		m.add(t, fmt.Append(nil, m.leaves))
 	}
+}
+
+func (m *memory) add(t testing.TB, leaf []byte) {
+	t.Helper()
+	hs, err := tlog.StoredHashes(m.leaves, leaf, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.hashes = append(m.hashes, hs...)
+	m.leaves++
 }
 
 func (m *memory) ReadHashes(indexes []int64) ([]tlog.Hash, error) {

@@ -55,9 +55,14 @@ type queue []struct {
 }
 
 // logged submits all of it, and checks that what is not refused is logged in
-// this order, from the next index on.
+// this order, from the next index on. An intake beside others keeps no order of
+// what is submitted at once: there each is submitted once the one before is indexed.
 func (q queue) logged(t *testing.T, d *disk) {
 	t.Helper()
+	if d.shared {
+		q.loggedInTurn(t, d)
+		return
+	}
 	r := open(t, d, false)
 	var answers []<-chan outcome
 	for _, w := range q {
@@ -79,9 +84,29 @@ func (q queue) logged(t *testing.T, d *disk) {
 	_ = r.stop()
 }
 
+func (q queue) loggedInTurn(t *testing.T, d *disk) {
+	t.Helper()
+	r := open(t, d, true).start()
+	next := uint64(len(d.leaves))
+	for _, w := range q {
+		if w.reason != "" {
+			_, err := r.Submit(t.Context(), w.raw, "127.0.0.1")
+			wantReason(t, w.name, err, w.reason)
+			continue
+		}
+		if res := r.submit(w.raw); res.Index != next {
+			t.Fatalf("%s: %+v, want index %d", w.name, res, next)
+		}
+		next++
+	}
+	_ = r.stop()
+}
+
 // What was admitted decides, whether or not it is in the log yet: nothing of a
 // key follows the withdrawal of its last endorsement.
-func TestNothingFollowsAWithdrawal(t *testing.T) {
+func TestNothingFollowsAWithdrawal(t *testing.T) { inEachMode(t, testNothingFollowsAWithdrawal) }
+
+func testNothingFollowsAWithdrawal(t *testing.T, newDisk func() *disk) {
 	d, a, b, k := newDisk(), newAuthor(t), newAuthor(t), newAuthor(t)
 	r := open(t, d, true).start()
 	for _, raw := range [][]byte{a.enrolment(), b.enrolment(), a.endorses(k), b.endorses(k)} {
@@ -123,7 +148,9 @@ func TestNothingFollowsAWithdrawal(t *testing.T) {
 }
 
 // An endorsement counts only by a key that enrolled itself and may sign.
-func TestWhoEndorses(t *testing.T) {
+func TestWhoEndorses(t *testing.T) { inEachMode(t, testWhoEndorses) }
+
+func testWhoEndorses(t *testing.T, newDisk func() *disk) {
 	d, a, k, l := newDisk(), newAuthor(t), newAuthor(t), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())
@@ -145,7 +172,9 @@ func TestWhoEndorses(t *testing.T) {
 
 // A key whose signatures name it by another of its key ids is found, however many
 // were enrolled since.
-func TestKeysAreFoundByTheirOtherIDs(t *testing.T) {
+func TestKeysAreFoundByTheirOtherIDs(t *testing.T) { inEachMode(t, testKeysAreFoundByTheirOtherIDs) }
+
+func testKeysAreFoundByTheirOtherIDs(t *testing.T, newDisk func() *disk) {
 	d, a := newDisk(), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())
@@ -183,7 +212,9 @@ func TestAnEndorsementWithoutAKeyIDIsReadBack(t *testing.T) {
 }
 
 // A key that is as large as it may become can still be revoked, but not grow.
-func TestALargeOpenPGPKeyIsRevoked(t *testing.T) {
+func TestALargeOpenPGPKeyIsRevoked(t *testing.T) { inEachMode(t, testALargeOpenPGPKeyIsRevoked) }
+
+func testALargeOpenPGPKeyIsRevoked(t *testing.T, newDisk func() *disk) {
 	d, p := newDisk(), pgptest.New(t, "somebody")
 	r := open(t, d, true).start()
 	r.submit(p.Public())
@@ -204,6 +235,10 @@ func TestALargeOpenPGPKeyIsRevoked(t *testing.T) {
 
 // Whoever submits a copy of a key again says nothing new about it.
 func TestACopyOfAnOpenPGPKeyChangesNothing(t *testing.T) {
+	inEachMode(t, testACopyOfAnOpenPGPKeyChangesNothing)
+}
+
+func testACopyOfAnOpenPGPKeyChangesNothing(t *testing.T, newDisk func() *disk) {
 	d, p := newDisk(), pgptest.New(t, "somebody")
 	old := p.Public()
 	p.AddSubkey()
@@ -235,7 +270,9 @@ func twins(t *testing.T) (first, second *pgptest.Key) {
 // The bytes of an attestation are logged once, whoever they turn out to be signed
 // by: they are asked for by their digest, and an answer about another entry looks
 // as if the ledger lied.
-func TestBytesAreLoggedOnce(t *testing.T) {
+func TestBytesAreLoggedOnce(t *testing.T) { inEachMode(t, testBytesAreLoggedOnce) }
+
+func testBytesAreLoggedOnce(t *testing.T, newDisk func() *disk) {
 	d := newDisk()
 	first, second := twins(t)
 	r := open(t, d, true).start()
@@ -253,7 +290,9 @@ func TestBytesAreLoggedOnce(t *testing.T) {
 }
 
 // So it is while the first submission is under way.
-func TestBytesAreUnderWayOnce(t *testing.T) {
+func TestBytesAreUnderWayOnce(t *testing.T) { inEachMode(t, testBytesAreUnderWayOnce) }
+
+func testBytesAreUnderWayOnce(t *testing.T, newDisk func() *disk) {
 	r := open(t, newDisk(), false)
 	first, second := twins(t)
 	raw := second.Sign(pgptest.Buildinfo(leaf.SHA256(nil), 1))
@@ -280,7 +319,9 @@ func TestBytesAreUnderWayOnce(t *testing.T) {
 }
 
 // The keys of an index are those of one that is rebuilt, from wherever it was lost.
-func TestRebuiltKeysAreTheSame(t *testing.T) {
+func TestRebuiltKeysAreTheSame(t *testing.T) { inEachMode(t, testRebuiltKeysAreTheSame) }
+
+func testRebuiltKeysAreTheSame(t *testing.T, newDisk func() *disk) {
 	for seed := range uint64(4) {
 		d, random := newDisk(), rand.New(rand.NewPCG(seed, 3))
 		authors, owners := []author{newAuthor(t), newAuthor(t), newAuthor(t)}, []*pgptest.Key{pgptest.New(t, "a"), pgptest.New(t, "b")}

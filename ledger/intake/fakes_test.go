@@ -17,18 +17,24 @@ import (
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store"
 )
 
-var errBroken = errors.New("broken")
+var (
+	errBroken = errors.New("broken")
+	errAway   = reason.Errorf(reason.StorageUnavailable, "away for a moment")
+)
 
 // fault says what becomes of one kind of writes.
 type fault int
 
 const (
-	works fault = iota
-	lost        // fails, and nothing is written
-	kept        // fails, but is written
+	works   fault = iota
+	lost          // fails, and nothing is written
+	kept          // fails, but is written
+	away          // fails for a moment, and nothing is written
+	unheard       // is written, and the answer is lost
 )
 
 // disk is a log, a blob store and an index in memory. It outlives the intakes
@@ -45,6 +51,13 @@ type disk struct {
 	gate                   chan struct{} // if set, indexes are answered when it is closed
 	tamperEntry            func(index uint64, entry []byte) []byte
 	tamperTile             func(tile []byte) []byte
+
+	// shared says that several intakes append to the log; terms and marks are what
+	// it then knows of its entries.
+	shared       bool
+	terms, marks map[[32]byte]uint64
+	place        fault
+	refused      int // entries that were stale
 }
 
 func newDisk() *disk { return &disk{blobs: make(map[leaf.Digest][]byte)} }
@@ -57,13 +70,16 @@ func (d *disk) did(format string, args ...any) {
 func (d *disk) write(f fault, do func()) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if f != lost {
+	if f == works || f == kept || f == unheard {
 		do()
 	}
-	if f != works {
-		return errBroken
+	switch f {
+	case works:
+		return nil
+	case away, unheard:
+		return errAway
 	}
-	return nil
+	return errBroken
 }
 
 // log implements engine.Log.
@@ -192,7 +208,11 @@ func (x index) Add(_ context.Context, es []store.Entry) error {
 }
 
 func (x index) First(_ context.Context, terms []store.Term) ([]uint64, error) {
-	if x.look != works {
+	switch x.look {
+	case works:
+	case away:
+		return nil, errAway
+	default:
 		return nil, errBroken
 	}
 	x.mu.Lock()
@@ -242,6 +262,89 @@ func (x index) Keys(context.Context) ([]store.Key, []store.Endorsement, error) {
 	return list, standing, nil
 }
 
+// sharedLog implements engine.Shared, and sharedIndex adds what a KeyIndex has.
+type (
+	sharedLog   struct{ log }
+	sharedIndex struct{ index }
+)
+
+func newSharedDisk() *disk {
+	d := newDisk()
+	d.shared, d.terms, d.marks = true, make(map[[32]byte]uint64), make(map[[32]byte]uint64)
+	return d
+}
+
+func (d sharedLog) Append(context.Context, []byte) engine.Future { panic("the order is not its own") }
+
+func (d sharedLog) Place(_ context.Context, entries []engine.Entry) (placed []engine.Placed, err error) {
+	err = d.write(d.disk.place, func() {
+		for i := range entries {
+			placed = append(placed, d.placeOne(&entries[i]))
+		}
+	})
+	return placed, err
+}
+
+func (d *disk) placeOne(e *engine.Entry) engine.Placed {
+	for _, t := range e.Terms {
+		if at, ok := d.terms[t]; ok {
+			return engine.Placed{Index: at, Leaf: d.leaves[at]}
+		}
+	}
+	stale := uint64(0) // and one more
+	for _, f := range e.Follows {
+		if at, ok := d.marks[f]; ok && at >= e.Seen {
+			stale = max(stale, at+1)
+		}
+	}
+	if stale > 0 {
+		d.refused++
+		return engine.Placed{Index: stale - 1, Stale: true}
+	}
+	at := uint64(len(d.leaves))
+	d.grow(e.Leaf)
+	d.did("append %s", leaf.SHA256(e.Leaf))
+	for _, t := range e.Terms {
+		d.terms[t] = at
+	}
+	for _, m := range e.Marks {
+		d.marks[m] = at
+	}
+	return engine.Placed{Index: at, Leaf: e.Leaf, Created: true}
+}
+
+func (x sharedIndex) KeyChanges(_ context.Context, from uint64, limit int) (*store.KeyChanges, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.look != works {
+		return nil, errAway
+	}
+	c := &store.KeyChanges{Size: uint64(len(x.disk.index))}
+	for i, e := range x.disk.index {
+		read := store.Entry{Index: e.Index, Text: e.Text}
+		if i+1 == len(x.disk.index) {
+			c.Last = &read
+		}
+		if e.Keys != nil && e.Index >= from && len(c.Entries) < limit {
+			c.Entries = append(c.Entries, read)
+		}
+	}
+	return c, nil
+}
+
+func (x sharedIndex) KeysAt(ctx context.Context) (uint64, []store.Key, []store.Endorsement, error) {
+	size, _ := x.Size(ctx)
+	list, standing, err := x.Keys(ctx)
+	return size, list, standing, err
+}
+
+// inEachMode runs a test with an intake that is alone, and with one beside others.
+func inEachMode(t *testing.T, test func(t *testing.T, newDisk func() *disk)) {
+	t.Helper()
+	t.Run("alone", func(t *testing.T) { test(t, newDisk) })
+	t.Run("beside others", func(t *testing.T) { test(t, newSharedDisk) })
+}
+
 // rig is an intake at work on a disk.
 type rig struct {
 	*Intake
@@ -257,6 +360,9 @@ func open(t *testing.T, d *disk, follow bool, change ...func(*Intake)) *rig {
 	cfg := Config{
 		Log: log{d}, Prover: engine.NewProver(log{d}), Blobs: blobs{d}, Index: index{disk: d},
 		Grew: func() {},
+	}
+	if d.shared {
+		cfg.Log, cfg.Index = sharedLog{log{d}}, sharedIndex{index{disk: d}}
 	}
 	var in *Intake
 	if follow {
@@ -311,9 +417,14 @@ func (r *rig) submit(raw []byte) *Result {
 // await returns as soon as what is done by other goroutines is done.
 func (r *rig) await(what string, done func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); runtime.Gosched() {
+	await(r.t, what, done)
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); runtime.Gosched() {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("never %s", what)
+			t.Fatalf("never %s", what)
 		}
 	}
 }

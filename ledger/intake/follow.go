@@ -19,9 +19,16 @@ import (
 // storage, whoever appended them and whenever, so a crash needs no recovery of
 // its own. After a failure of storage it refuses: what storage then shows may
 // be lost in a crash, and must not be signed.
+//
+// Of several intakes, that one follows whose process publishes. Should another
+// still index when this one begins, both read the same from the log, and the index
+// takes each entry once.
 func (in *Intake) Follow(ctx context.Context, size uint64) error {
 	if err := in.Err(); err != nil {
 		return fmt.Errorf("the intake was halted: %w", err)
+	}
+	if in.others != nil {
+		return in.followBeside(ctx, size)
 	}
 	next, err := in.cfg.Index.Size(ctx)
 	if err != nil {
@@ -36,6 +43,12 @@ func (in *Intake) Follow(ctx context.Context, size uint64) error {
 			return err
 		}
 	}
+	return in.indexUpTo(ctx, next, size, in.indexed)
+}
+
+// indexUpTo indexes the entries from next on, and says which after each
+// transaction.
+func (in *Intake) indexUpTo(ctx context.Context, next, size uint64, indexed func([]store.Entry)) error {
 	var batch []store.Entry
 	for next < size {
 		entries, err := in.readBundle(ctx, next, size)
@@ -45,25 +58,13 @@ func (in *Intake) Follow(ctx context.Context, size uint64) error {
 		batch = append(batch, entries...)
 		next += uint64(len(entries))
 		if len(batch) >= followBatch || next == size {
-			if err := in.index(ctx, batch); err != nil {
+			if err := in.cfg.Index.Add(ctx, batch); err != nil {
 				return err
 			}
+			indexed(batch)
 			batch = batch[:0]
 		}
 	}
-	return nil
-}
-
-func (in *Intake) index(ctx context.Context, batch []store.Entry) error {
-	if err := in.cfg.Index.Add(ctx, batch); err != nil {
-		return err
-	}
-	done := make([][2]store.Term, 0, len(batch))
-	for i := range batch {
-		in.ring.Settle(batch[i].Leaf.Identity())
-		done = append(done, termsOf(batch[i].Leaf))
-	}
-	in.forget(done...)
 	return nil
 }
 

@@ -22,17 +22,23 @@
 //     log's leaf hash.
 //   - The first failure of storage halts the intake for good: what happened is
 //     found out by the next start, from storage.
-//   - The work queued is bounded in number and in bytes.
+//   - The work queued is bounded in number and in bytes, and what is verified at once
+//     in number, so that those who read keep their share of the cores.
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/keys"
@@ -44,7 +50,7 @@ import (
 // Bounds of the work under way.
 const (
 	maxQueued     = 16384                 // submissions waiting for a batch
-	maxBytes      = 256 << 20             // bytes of attestations under way
+	defaultBytes  = 256 << 20             // bytes of attestations under way
 	maxBatch      = 1024                  // submissions in one transaction
 	maxBatchBytes = 16 << 20              // bytes in one transaction
 	retryOverload = 2 * time.Second       // advice to a refused submitter
@@ -64,6 +70,13 @@ type Config struct {
 	// Certificate refuses an attestation whose key comes with a certificate that is
 	// not trusted; nil refuses them all.
 	Certificate func(*attest.Attestation) error
+	// Failed is told what of storage failed; it may be nil.
+	Failed func(operation string, err error)
+	// Verifying is how many submissions are verified at once: one for each core if it is
+	// 0. More would only keep everything else from the cores.
+	Verifying int
+	// MaxBytes is how many bytes of attestations may be under way; 256 MiB if it is 0.
+	MaxBytes int64
 	// Grew is called when entries were appended.
 	Grew func()
 }
@@ -73,9 +86,14 @@ type Intake struct {
 	cfg      Config
 	ring     *keys.Admission
 	limits   *limiters
+	others   *others // nil if the log has no other intake
 	queue    chan *call
-	appended chan []*call
+	appended chan appended // by an intake that is alone
 	bytes    atomic.Int64
+	// verifying has a place for each who may verify.
+	verifying chan struct{}
+
+	unpublished observe.Handover // where in traces batches were appended
 
 	mu    sync.Mutex
 	calls map[store.Term]*call // under way, by each of their terms
@@ -89,6 +107,7 @@ type call struct {
 	att    *attest.Attestation
 	terms  [2]store.Term // as of termsOf
 	future engine.Future
+	asked  trace.SpanContext // where in a trace it was submitted
 
 	done    chan struct{} // closed when the fields below are set
 	index   uint64
@@ -111,17 +130,28 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 	if err := loadKeys(ctx, history, cfg.Index); err != nil {
 		return nil, err
 	}
+	cfg.Verifying = cmp.Or(cfg.Verifying, runtime.GOMAXPROCS(0))
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultBytes)
 	halted, halt := context.WithCancelCause(context.Background())
-	return &Intake{
-		cfg:      cfg,
-		ring:     keys.NewAdmission(history),
-		limits:   newLimiters(cfg.Limits),
-		queue:    make(chan *call, maxQueued),
-		appended: make(chan []*call, 2),
-		calls:    make(map[store.Term]*call),
-		halt:     halt,
-		halted:   halted,
-	}, nil
+	in := &Intake{
+		cfg:       cfg,
+		ring:      keys.NewAdmission(history),
+		limits:    newLimiters(cfg.Limits),
+		queue:     make(chan *call, maxQueued),
+		appended:  make(chan appended, 2),
+		verifying: make(chan struct{}, cfg.Verifying),
+		calls:     make(map[store.Term]*call),
+		halt:      halt,
+		halted:    halted,
+	}
+	if log, ok := cfg.Log.(engine.Shared); ok {
+		index, ok := cfg.Index.(KeyIndex)
+		if !ok {
+			return nil, errors.New("several intakes need an index that tells them which entries changed keys")
+		}
+		in.others = newOthers(log, &follower{index: index, ring: history, change: in.changeKeys})
+	}
+	return in, nil
 }
 
 // Submit takes one attestation from addr, and returns when its index is
@@ -139,22 +169,17 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	}
 	held := int64(len(raw))
 	defer func() { in.bytes.Add(-held) }()
-	if in.bytes.Add(held) > maxBytes {
-		return nil, overloaded("bytes", maxBytes)
+	if in.bytes.Add(held) > in.cfg.MaxBytes {
+		return nil, overloaded("bytes", in.cfg.MaxBytes)
 	}
-	att, err := attest.Open(raw, in.ring)
+	att, err := in.verify(ctx, raw, accept)
 	if err != nil {
-		return nil, err
-	}
-	if err := accept(att); err != nil {
-		return nil, err
-	}
-	if err := in.trusted(att); err != nil {
 		return nil, err
 	}
 	c, first := in.join(att)
 	if first {
 		held = 0 // the call holds them now, also if ctx ends before it
+		c.asked = observe.Here(ctx)
 		in.begin(c)
 	}
 	select {
@@ -214,7 +239,7 @@ func (in *Intake) begin(c *call) {
 	}
 }
 
-func overloaded(what string, limit int) error {
+func overloaded(what string, limit int64) error {
 	return &reason.Error{
 		Reason:     reason.Overloaded,
 		Message:    fmt.Sprintf("the ledger has %d %s under way, as many as it takes", limit, what),
@@ -222,7 +247,8 @@ func overloaded(what string, limit int) error {
 	}
 }
 
-// finish answers a call that adds no entry.
+// finish answers a call, and forgets it: it adds no entry, or the log knows of the
+// entry.
 func (in *Intake) finish(c *call, err error) {
 	c.err = err
 	in.letGo(c)
@@ -247,22 +273,14 @@ func (in *Intake) forget(done ...[2]store.Term) {
 	}
 }
 
-// Run appends what is submitted until ctx is done and the queue is empty. It
-// returns the first failure of storage.
+// Run makes entries of what is submitted until ctx is done and the queue is empty.
+// It returns the first failure of storage.
 func (in *Intake) Run(ctx context.Context) error {
-	resolved := make(chan struct{})
-	go func() {
-		defer close(resolved)
-		in.resolve()
-	}()
-	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
-		if err := in.append(context.WithoutCancel(ctx), batch); err != nil {
-			in.Halt(err)
-			break
-		}
+	if in.others != nil {
+		in.runBeside(ctx)
+	} else {
+		in.runAlone(ctx)
 	}
-	close(in.appended)
-	<-resolved
 	return context.Cause(in.halted)
 }
 
@@ -307,40 +325,8 @@ func (in *Intake) collect(ctx context.Context) []*call {
 	return batch
 }
 
-// append makes a batch's bytes durable and appends its leaves.
-func (in *Intake) append(ctx context.Context, batch []*call) error {
-	batch, err := in.answerKnown(ctx, batch)
-	if err != nil {
-		return err
-	}
-	accepted := batch[:0]
-	blobs := make([]store.Blob, 0, len(batch))
-	for _, c := range batch {
-		err := in.limits.allowKeys(c.att)
-		if err == nil {
-			err = in.admit(c.att)
-		}
-		if err != nil {
-			in.finish(c, err)
-			continue
-		}
-		accepted = append(accepted, c)
-		blobs = append(blobs, store.Blob{Digest: c.att.Leaf.Envelope, Bytes: c.att.Raw})
-	}
-	if len(accepted) == 0 {
-		return nil
-	}
-	if err := in.cfg.Blobs.Put(ctx, blobs); err != nil {
-		return err
-	}
-	for _, c := range accepted {
-		c.future = in.cfg.Log.Append(ctx, c.att.Text)
-	}
-	in.appended <- accepted
-	return nil
-}
-
-// answerKnown answers the calls whose entry is indexed, and returns the others.
+// answerKnown answers the calls whose entry is indexed, and returns the others;
+// with an error, all that were not answered.
 // A call is looked up after it joined the map, so no entry with a term of it can
 // have been indexed and forgotten in between.
 func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, error) {
@@ -348,9 +334,13 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 	for _, c := range batch {
 		terms = append(terms, c.terms[:]...)
 	}
-	first, err := in.cfg.Index.First(ctx, terms)
+	var first []uint64
+	err := in.step(ctx, "index.lookup", func(ctx context.Context) (err error) {
+		first, err = in.cfg.Index.First(ctx, terms)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return batch, err
 	}
 	unknown := batch[:0]
 	for i, c := range batch {
@@ -364,29 +354,12 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 		}
 		entries, err := in.cfg.Index.Entries(ctx, []uint64{known})
 		if err != nil {
-			return nil, err
+			return append(unknown, batch[i:]...), err
 		}
 		c.index, c.text = entries[0].Index, entries[0].Text
 		in.finish(c, nil)
 	}
 	return unknown, nil
-}
-
-// resolve waits for the indexes of appended batches, in order.
-func (in *Intake) resolve() {
-	for batch := range in.appended {
-		for _, c := range batch {
-			index, err := c.future()
-			if err != nil {
-				in.Halt(err)
-				continue
-			}
-			c.index, c.text, c.created = index, c.att.Text, true
-			in.letGo(c)
-			close(c.done)
-		}
-		in.cfg.Grew()
-	}
 }
 
 // Halt stops the intake for good. Submissions under way and later ones are

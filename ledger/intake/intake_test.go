@@ -35,7 +35,9 @@ func encodings(raw []byte) [][]byte {
 	}
 }
 
-func TestSubmit(t *testing.T) {
+func TestSubmit(t *testing.T) { inEachMode(t, testSubmit) }
+
+func testSubmit(t *testing.T, newDisk func() *disk) {
 	r, a := open(t, newDisk(), true).start(), newAuthor(t)
 	for i, raw := range [][]byte{a.enrolment(), a.about(1), a.about(2)} {
 		res := r.submit(raw)
@@ -51,7 +53,9 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
-func TestSameAttestationIsOneEntry(t *testing.T) {
+func TestSameAttestationIsOneEntry(t *testing.T) { inEachMode(t, testSameAttestationIsOneEntry) }
+
+func testSameAttestationIsOneEntry(t *testing.T, newDisk func() *disk) {
 	r, a := open(t, newDisk(), true).start(), newAuthor(t)
 	r.submit(a.enrolment())
 	raw := a.about(1)
@@ -130,7 +134,9 @@ func onlyCall(r *rig) [32]byte {
 	return [32]byte{}
 }
 
-func TestConcurrentDuplicates(t *testing.T) {
+func TestConcurrentDuplicates(t *testing.T) { inEachMode(t, testConcurrentDuplicates) }
+
+func testConcurrentDuplicates(t *testing.T, newDisk func() *disk) {
 	const kinds, copies = 40, 8
 	r, a := open(t, newDisk(), true).start(), newAuthor(t)
 	r.submit(a.enrolment())
@@ -171,6 +177,10 @@ func TestConcurrentDuplicates(t *testing.T) {
 }
 
 func TestBytesAreStoredBeforeTheirLeaf(t *testing.T) {
+	inEachMode(t, testBytesAreStoredBeforeTheirLeaf)
+}
+
+func testBytesAreStoredBeforeTheirLeaf(t *testing.T, newDisk func() *disk) {
 	d, a := newDisk(), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())
@@ -193,7 +203,9 @@ func TestBytesAreStoredBeforeTheirLeaf(t *testing.T) {
 	}
 }
 
-func TestNothingFollowsARevocation(t *testing.T) {
+func TestNothingFollowsARevocation(t *testing.T) { inEachMode(t, testNothingFollowsARevocation) }
+
+func testNothingFollowsARevocation(t *testing.T, newDisk func() *disk) {
 	d, a, b := newDisk(), newAuthor(t), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())
@@ -206,12 +218,7 @@ func TestNothingFollowsARevocation(t *testing.T) {
 	_ = r.stop()
 
 	// All in one batch, and none of it indexed.
-	r = open(t, d, false)
-	want := []struct {
-		name   string
-		raw    []byte
-		reason reason.Reason
-	}{
+	queue{
 		{"before the revocation", before, ""},
 		{"the revocation", a.revocation(), ""},
 		{"after the revocation", a.about(2), reason.KeyRevoked},
@@ -219,25 +226,7 @@ func TestNothingFollowsARevocation(t *testing.T) {
 		{"an enrolment of the same key", mustEnrol(a, "https://again.example"), reason.KeyRevoked},
 		{"another revocation", mustRevoke(a, "again"), reason.KeyRevoked},
 		{"by another key", b.about(4), ""},
-	}
-	var answers []<-chan outcome
-	for _, w := range want {
-		answers = append(answers, r.queued(t.Context(), w.raw))
-	}
-	r.start()
-	next := uint64(2)
-	for i, w := range want {
-		o := <-answers[i]
-		if w.reason != "" {
-			wantReason(t, w.name, o.err, w.reason)
-			continue
-		}
-		if o.err != nil || o.res.Index != next {
-			t.Fatalf("%s: %+v, %v, want index %d", w.name, o.res, o.err, next)
-		}
-		next++
-	}
-	_ = r.stop()
+	}.logged(t, d)
 
 	// The same once it is indexed, and by a process that reads it back.
 	for range 2 {
@@ -251,7 +240,9 @@ func TestNothingFollowsARevocation(t *testing.T) {
 	}
 }
 
-func TestOnlyTheKeyItselfRevokes(t *testing.T) {
+func TestOnlyTheKeyItselfRevokes(t *testing.T) { inEachMode(t, testOnlyTheKeyItselfRevokes) }
+
+func testOnlyTheKeyItselfRevokes(t *testing.T, newDisk func() *disk) {
 	r, a, b := open(t, newDisk(), true).start(), newAuthor(t), newAuthor(t)
 	r.submit(a.enrolment())
 	r.submit(b.enrolment())
@@ -264,7 +255,9 @@ func TestOnlyTheKeyItselfRevokes(t *testing.T) {
 	r.submit(a.about(1))
 }
 
-func TestQueueFull(t *testing.T) {
+func TestQueueFull(t *testing.T) { inEachMode(t, testQueueFull) }
+
+func testQueueFull(t *testing.T, newDisk func() *disk) {
 	d, a := newDisk(), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())
@@ -297,7 +290,9 @@ func TestQueueFull(t *testing.T) {
 
 // TestBytesAreBounded has submitters go away: what they left in the queue
 // still counts.
-func TestBytesAreBounded(t *testing.T) {
+func TestBytesAreBounded(t *testing.T) { inEachMode(t, testBytesAreBounded) }
+
+func testBytesAreBounded(t *testing.T, newDisk func() *disk) {
 	d, a := newDisk(), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())
@@ -319,10 +314,10 @@ func TestBytesAreBounded(t *testing.T) {
 	if got := r.bytes.Load(); got != held {
 		t.Errorf("%d bytes are under way, want the %d in the queue", got, held)
 	}
-	r.bytes.Add(maxBytes)
+	r.bytes.Add(r.cfg.MaxBytes)
 	_, err := r.Submit(t.Context(), a.about(5), "127.0.0.1")
 	wantReason(t, "with too many bytes under way", err, reason.Overloaded)
-	r.bytes.Add(-maxBytes)
+	r.bytes.Add(-r.cfg.MaxBytes)
 
 	// What was given up is logged all the same, and then lets go of its bytes.
 	r.start()
@@ -337,7 +332,9 @@ func TestBytesAreBounded(t *testing.T) {
 	}
 }
 
-func TestRunDrains(t *testing.T) {
+func TestRunDrains(t *testing.T) { inEachMode(t, testRunDrains) }
+
+func testRunDrains(t *testing.T, newDisk func() *disk) {
 	d, a := newDisk(), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())
@@ -430,7 +427,9 @@ func TestStorageFailureHalts(t *testing.T) {
 	}
 }
 
-func TestHaltAnswersWhoWaits(t *testing.T) {
+func TestHaltAnswersWhoWaits(t *testing.T) { inEachMode(t, testHaltAnswersWhoWaits) }
+
+func testHaltAnswersWhoWaits(t *testing.T, newDisk func() *disk) {
 	d, a := newDisk(), newAuthor(t)
 	r := open(t, d, true).start()
 	r.submit(a.enrolment())

@@ -200,29 +200,41 @@ func (a *Admission) Admit(att *attest.Attestation) (stale bool, err error) {
 	a.History.mu.RLock()
 	defer a.History.mu.RUnlock()
 	e := EventOf(att, a.next)
+	if stale, err = admits(a, att, e); err != nil || stale || e == nil {
+		return stale, err
+	}
+	return false, a.admit(e, att.Leaf.Identity())
+}
+
+// view is what some entries made known of keys: nil of those that they did not.
+type view interface {
+	stateOf(leaf.Fingerprint) *state
+	publicOf(leaf.Fingerprint) *attest.PublicKey
+}
+
+// admits says why the keys of an attestation may not sign an entry, which does e to
+// keys, if they may not. stale is as of Admission.Admit.
+func admits(v view, att *attest.Attestation, e *Event) (stale bool, err error) {
 	for _, k := range att.Keys {
-		s := a.stateOf(k.Fingerprint)
+		s := v.stateOf(k.Fingerprint)
 		if att.Leaf.BringsKeys() && (s == nil || !s.revoked) {
 			continue
 		}
 		if err := s.admits(k.Fingerprint, e); err != nil {
 			return false, err
 		}
-		if e == nil && k.Fingerprint.OpenPGP() && a.publicOf(k.Fingerprint) != k {
+		if e == nil && k.Fingerprint.OpenPGP() && v.publicOf(k.Fingerprint) != k {
 			stale = true
 		}
 	}
-	if e == nil || stale {
-		return stale, nil
-	}
-	return false, a.admit(e, att.Leaf.Identity())
+	return stale, nil
 }
 
 // admit takes in what an entry will do to a key.
 func (a *Admission) admit(e *Event, identity [32]byte) error {
 	p := a.ahead[e.Key]
 	if p == nil {
-		p = &pending{state: on(a.History.state(e.Key)), public: a.publicOf(e.Key)}
+		p = &pending{state: on(a.History.stateOf(e.Key)), public: a.publicOf(e.Key)}
 	}
 	public, err := e.merge(p.public)
 	if err != nil {
@@ -246,17 +258,14 @@ func (a *Admission) stateOf(fp leaf.Fingerprint) *state {
 	if p := a.ahead[fp]; p != nil {
 		return p.state
 	}
-	return a.History.state(fp)
+	return a.History.stateOf(fp)
 }
 
 func (a *Admission) publicOf(fp leaf.Fingerprint) *attest.PublicKey {
 	if p := a.ahead[fp]; p != nil && p.public != nil {
 		return p.public
 	}
-	if r := a.keys[fp]; r != nil {
-		return r.public
-	}
-	return nil
+	return a.History.publicOf(fp)
 }
 
 // Newest returns a key as the admitted entries make it known, too.

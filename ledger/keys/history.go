@@ -168,7 +168,7 @@ func (h *History) Apply(e *Event) (*Change, error) {
 	}
 	by := &r.state
 	if e.By != e.Key {
-		by = h.state(e.By)
+		by = h.stateOf(e.By)
 	}
 	public, err := e.merge(r.public)
 	if err != nil {
@@ -189,9 +189,17 @@ func (h *History) Apply(e *Event) (*Change, error) {
 	return r.change(e, could), nil
 }
 
-func (h *History) state(fp leaf.Fingerprint) *state {
+// stateOf and publicOf implement view. h.mu must be held.
+func (h *History) stateOf(fp leaf.Fingerprint) *state {
 	if r := h.keys[fp]; r != nil {
 		return &r.state
+	}
+	return nil
+}
+
+func (h *History) publicOf(fp leaf.Fingerprint) *attest.PublicKey {
+	if r := h.keys[fp]; r != nil {
+		return r.public
 	}
 	return nil
 }

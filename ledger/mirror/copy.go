@@ -17,6 +17,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/internal/durable"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/store"
 )
 
 // stagingDir is where files are made. It is emptied when copying begins.
@@ -132,7 +133,7 @@ type copier struct {
 	target   torchwood.Checkpoint // as read
 	had      int64                // the size of the copy's; -1 if it has none
 	progress progress
-	tree     tree
+	tree     engine.Edge
 	bundle   []byte // the entries of the last bundle, while it is not full
 	batch    *durable.Batch
 	wanted   []wanted // attestations of the batch
@@ -172,8 +173,8 @@ func (c *copier) begin(ctx context.Context) error {
 	// What is indexed beyond these is of a run that was cut short, and of a tree
 	// that nobody may have signed since.
 	c.progress.indexed = min(c.progress.indexed, max(c.progress.entries, uint64(max(c.had, 0))))
-	c.tree.full = c.putTile
-	if err := c.tree.load(ctx, c.local, c.progress.entries); err != nil {
+	c.tree.Full = c.putTile
+	if err := c.tree.Load(ctx, c.local, c.progress.entries); err != nil {
 		return err
 	}
 	if err := c.holdToProgress(ctx); err != nil {
@@ -236,7 +237,7 @@ func (c *copier) holdToProgress(ctx context.Context) error {
 	}
 	fork := &ForkError{Kept: c.progress.signed, Shown: c.signed, KeptTree: under.Tree, ShownTree: c.target.Tree}
 	if c.progress.entries > 0 {
-		if root, err := c.sourceRoot(ctx, int64(c.progress.entries)); err != nil || root != c.tree.root() {
+		if root, err := c.sourceRoot(ctx, int64(c.progress.entries)); err != nil || root != c.tree.Root() {
 			return cmp.Or(err, error(fork))
 		}
 	}
@@ -272,19 +273,19 @@ func (c *copier) entries(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n := int64(c.tree.size); n != c.target.N {
+	if n := int64(c.tree.Size()); n != c.target.N {
 		return client.Misbehaved("the source gave %d of %d entries", n, c.target.N)
 	}
-	if root := c.tree.root(); root != c.target.Hash {
+	if root := c.tree.Root(); root != c.target.Hash {
 		return client.Misbehaved("the %d entries that the source gave have the root %s, its checkpoint has %s", c.target.N, root, c.target.Hash)
 	}
 	c.report.Entries = c.target.N - max(start, c.had)
 	if len(c.bundle) > 0 {
-		if err := c.putBundle(c.tree.size, int(c.tree.size%engine.TileWidth)); err != nil {
+		if err := c.putBundle(c.tree.Size(), int(c.tree.Size()%engine.TileWidth)); err != nil {
 			return err
 		}
 	}
-	if err := c.tree.partial(c.putTile); err != nil {
+	if err := c.tree.Partial(c.putTile); err != nil {
 		return err
 	}
 	return c.flush(ctx)
@@ -300,23 +301,23 @@ func (c *copier) entry(ctx context.Context, i uint64, entry []byte) error {
 	if c.bundle, err = torchwood.AppendTileEntry(c.bundle, entry); err != nil {
 		return err
 	}
-	if err := c.tree.append(leaf.Hash(entry)); err != nil {
+	if err := c.tree.Append(leaf.Hash(entry)); err != nil {
 		return err
 	}
-	if c.tree.size%engine.TileWidth != 0 {
+	if c.tree.Size()%engine.TileWidth != 0 {
 		return nil
 	}
 	if err := c.putBundle(i, engine.TileWidth); err != nil {
 		return err
 	}
-	if c.tree.size%uint64(batchEntries) != 0 {
+	if c.tree.Size()%uint64(batchEntries) != 0 {
 		return nil
 	}
 	if err := c.flush(ctx); err != nil {
 		return err
 	}
 	if c.opts.Progress != nil {
-		c.opts.Progress(Progress{Entries: int64(c.tree.size), Size: c.target.N})
+		c.opts.Progress(Progress{Entries: int64(c.tree.Size()), Size: c.target.N})
 	}
 	return nil
 }
@@ -351,7 +352,7 @@ func (c *copier) flush(ctx context.Context) error {
 	if err := c.prune(ctx); err != nil {
 		return err
 	}
-	c.progress.entries = c.tree.size / engine.TileWidth * engine.TileWidth
+	c.progress.entries = c.tree.Size() / engine.TileWidth * engine.TileWidth
 	return c.batch.Replace(progressPath, c.progress.marshal())
 }
 
@@ -392,5 +393,5 @@ func (c *copier) attestation(ctx context.Context, envelope leaf.Digest) (bool, e
 	if leaf.SHA256(raw) != envelope {
 		return false, client.Misbehaved("asked for attestation %s, the answer is %s", envelope, leaf.SHA256(raw))
 	}
-	return true, c.batch.PutNow(attestationPath(envelope), raw)
+	return true, c.batch.PutNow(store.AttestationPath(envelope), raw)
 }

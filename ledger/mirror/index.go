@@ -199,7 +199,7 @@ var _ store.Blobs = blobs{}
 
 // Get implements store.Blobs.
 func (b blobs) Get(ctx context.Context, digest leaf.Digest) ([]byte, error) {
-	raw, err := b.files.Read(ctx, attestationPath(digest), attest.MaxEnvelope)
+	raw, err := b.files.Read(ctx, store.AttestationPath(digest), attest.MaxEnvelope)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("attestation %s: %w", digest, store.ErrNotFound)
 	}

@@ -57,7 +57,6 @@ const (
 	maxNote   = 1 << 20
 	maxBundle = engine.TileWidth * (leaf.MaxSize + 2)
 	hashSize  = tlog.HashSize
-	maxLevels = 8 // of tiles: 8·8 bits
 
 	atOnce = 16 // files that are asked for at a time
 )
@@ -213,8 +212,4 @@ func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 // ReadEndpoint implements torchwood.TileReader.
 func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 	return t.Read(ctx, path, maxNote)
-}
-
-func attestationPath(envelope leaf.Digest) string {
-	return "attestations/" + envelope.Hex()[:2] + "/" + envelope.Hex()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
+	"github.com/cairnlog/cairn/ledger/store"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -62,7 +63,7 @@ func OpenSource(ctx context.Context, name string, opts client.Options) (*Source,
 // hold them.
 func (s *Source) attestation(ctx context.Context, envelope leaf.Digest) ([]byte, error) {
 	if s.ledger == nil {
-		raw, err := s.Read(ctx, attestationPath(envelope), attest.MaxEnvelope)
+		raw, err := s.Read(ctx, store.AttestationPath(envelope), attest.MaxEnvelope)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/store"
@@ -32,10 +33,6 @@ const (
 
 // ListAttestations implements cairnv1.LedgerServiceServer.
 func (s *Service) ListAttestations(ctx context.Context, req *cairnv1.ListAttestationsRequest) (*cairnv1.ListAttestationsResponse, error) {
-	latest, err := s.Latest()
-	if err != nil {
-		return nil, err
-	}
 	from, err := parsePageToken(req.GetPageToken())
 	if err != nil {
 		return nil, err
@@ -47,7 +44,7 @@ func (s *Service) ListAttestations(ctx context.Context, req *cairnv1.ListAttesta
 	case limit < 0 || limit > maxPageSize:
 		return nil, reason.Errorf(reason.ArgumentInvalid, "page_size %d is not between 1 and %d", limit, maxPageSize)
 	}
-	found, err := s.findPage(ctx, req, from, limit+1, uint64(latest.N))
+	found, latest, err := s.findPage(ctx, req, from, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -78,25 +75,25 @@ func (s *Service) fillPage(ctx context.Context, resp *cairnv1.ListAttestationsRe
 	return nil
 }
 
-// findPage returns the indexes that a request asks for, below size.
-func (s *Service) findPage(ctx context.Context, req *cairnv1.ListAttestationsRequest, from uint64, limit int, size uint64) ([]uint64, error) {
+// findPage returns the published entries that a request asks for, and the
+// checkpoint that they are published by.
+func (s *Service) findPage(ctx context.Context, req *cairnv1.ListAttestationsRequest, from uint64, limit int) ([]uint64, *checkpoint.Published, error) {
 	term, all, err := listTerm(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var found []uint64
 	if all {
-		for i := from; i < size && len(found) < limit; i++ {
+		latest, err := s.Latest()
+		if err != nil {
+			return nil, nil, err
+		}
+		var found []uint64
+		for i := from; i < uint64(latest.N) && len(found) < limit; i++ {
 			found = append(found, i)
 		}
-		return found, nil
+		return found, latest, nil
 	}
-	if found, err = s.Index.Find(ctx, term, from, limit); err != nil {
-		return nil, err
-	}
-	// The index may already hold entries that are not published yet.
-	end, _ := slices.BinarySearch(found, size)
-	return found[:end], nil
+	return s.published(ctx, func() ([]uint64, error) { return s.Index.Find(ctx, term, from, limit) })
 }
 
 // listTerm returns the term that a request names, or that it names none.
@@ -144,17 +141,13 @@ func (s *Service) GetArtifact(ctx context.Context, req *cairnv1.GetArtifactReque
 	if err != nil {
 		return nil, reason.Errorf(reason.ArgumentInvalid, "digest: %w", err)
 	}
-	latest, err := s.Latest()
-	if err != nil {
-		return nil, err
-	}
-	found, err := s.Index.Find(ctx, store.DigestTerm(digest), 0, maxClaims+1)
+	found, latest, err := s.published(ctx, func() ([]uint64, error) {
+		return s.Index.Find(ctx, store.DigestTerm(digest), 0, maxClaims+1)
+	})
 	if err != nil {
 		return nil, err
 	}
 	resp := &cairnv1.GetArtifactResponse{Checkpoint: string(latest.Signed), CompleteUpTo: latest.N}
-	end, _ := slices.BinarySearch(found, uint64(latest.N))
-	found = found[:end]
 	if len(found) > maxClaims {
 		found, resp.Truncated = found[:maxClaims], true
 	}

@@ -31,13 +31,18 @@ type Service struct {
 	// Latest returns the checkpoint that an answer is made from, or why there is
 	// none.
 	Latest func() (*checkpoint.Published, error)
-	Prover *engine.Prover
-	Blobs  store.Blobs
-	Index  store.Index
+	// Refresh has Latest return at least what any process has published by now; nil
+	// if no other process publishes.
+	Refresh func(context.Context) error
+	Prover  *engine.Prover
+	Blobs   store.Blobs
+	Index   store.Index
 	// Keys has the enrolled keys. It may be slower to learn of one than Index.
 	Keys interface {
 		Lookup(leaf.Fingerprint) (*attest.PublicKey, bool)
 	}
+	// Learn has Keys know what Index does by now; nil if it always does.
+	Learn func(context.Context) error
 	// Patience is how long GetArtifact reads attestations before it answers with
 	// those that it has; 0 for maxReading.
 	Patience time.Duration
@@ -47,11 +52,13 @@ type Service struct {
 
 // GetAttestation implements cairnv1.LedgerServiceServer.
 func (s *Service) GetAttestation(ctx context.Context, req *cairnv1.GetAttestationRequest) (*cairnv1.GetAttestationResponse, error) {
+	return asOf(ctx, s, func(latest *checkpoint.Published) (*cairnv1.GetAttestationResponse, error) {
+		return s.getAttestation(ctx, req, latest)
+	})
+}
+
+func (s *Service) getAttestation(ctx context.Context, req *cairnv1.GetAttestationRequest, latest *checkpoint.Published) (*cairnv1.GetAttestationResponse, error) {
 	digest, err := parseSHA256("envelope", req.GetEnvelope())
-	if err != nil {
-		return nil, err
-	}
-	latest, err := s.Latest()
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +125,15 @@ func (s *Service) open(ctx context.Context, e *store.Entry) (*attest.Attestation
 	if err != nil {
 		return nil, err
 	}
-	var keys []*attest.PublicKey
-	for _, fp := range l.Keys {
-		if k, ok := s.Keys.Lookup(fp); ok {
-			keys = append(keys, k)
-		}
-	}
+	keys := s.known(l)
 	att, err := attest.Open(raw, attest.NewKeyring(keys...))
+	if _, refused := reason.Of(err); refused && s.Learn != nil {
+		if err := s.Learn(ctx); err != nil {
+			return nil, err
+		}
+		keys = s.known(l)
+		att, err = attest.Open(raw, attest.NewKeyring(keys...))
+	}
 	if r, ok := reason.Of(err); ok && r.Reason == reason.KeyNotValid {
 		if err := s.remember(ctx, keys, e.Index); err != nil {
 			return nil, err
@@ -138,6 +147,17 @@ func (s *Service) open(ctx context.Context, e *store.Entry) (*attest.Attestation
 		return nil, reason.Errorf(reason.InternalError, "the bytes held of attestation %s are not what entry %d logs", l.Envelope, e.Index)
 	}
 	return att, nil
+}
+
+// known returns those of an entry's keys that Keys has.
+func (s *Service) known(l *leaf.Leaf) []*attest.PublicKey {
+	var keys []*attest.PublicKey
+	for _, fp := range l.Keys {
+		if k, ok := s.Keys.Lookup(fp); ok {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 // remember makes OpenPGP keys what they were before an entry.
@@ -157,11 +177,11 @@ func (s *Service) remember(ctx context.Context, list []*attest.PublicKey, index 
 
 // GetKey implements cairnv1.LedgerServiceServer.
 func (s *Service) GetKey(ctx context.Context, req *cairnv1.GetKeyRequest) (*cairnv1.GetKeyResponse, error) {
+	return asOf(ctx, s, func(latest *checkpoint.Published) (*cairnv1.GetKeyResponse, error) { return s.getKey(ctx, req, latest) })
+}
+
+func (s *Service) getKey(ctx context.Context, req *cairnv1.GetKeyRequest, latest *checkpoint.Published) (*cairnv1.GetKeyResponse, error) {
 	fp, err := parseFingerprint(req.GetFingerprint())
-	if err != nil {
-		return nil, err
-	}
-	latest, err := s.Latest()
 	if err != nil {
 		return nil, err
 	}
@@ -191,10 +211,12 @@ func (s *Service) GetCheckpoint(context.Context, *cairnv1.GetCheckpointRequest) 
 
 // GetEntry implements cairnv1.LedgerServiceServer.
 func (s *Service) GetEntry(ctx context.Context, req *cairnv1.GetEntryRequest) (*cairnv1.GetEntryResponse, error) {
-	latest, err := s.Latest()
-	if err != nil {
-		return nil, err
-	}
+	return asOf(ctx, s, func(latest *checkpoint.Published) (*cairnv1.GetEntryResponse, error) {
+		return s.getEntry(ctx, req, latest)
+	})
+}
+
+func (s *Service) getEntry(ctx context.Context, req *cairnv1.GetEntryRequest, latest *checkpoint.Published) (*cairnv1.GetEntryResponse, error) {
 	index := req.GetIndex()
 	if index < 0 || index >= latest.N {
 		return nil, reason.Errorf(reason.EntryNotFound, "entry %d is not in the published log of %d entries", index, latest.N)
@@ -216,10 +238,12 @@ func (s *Service) GetEntry(ctx context.Context, req *cairnv1.GetEntryRequest) (*
 
 // GetInclusionProof implements cairnv1.LedgerServiceServer.
 func (s *Service) GetInclusionProof(ctx context.Context, req *cairnv1.GetInclusionProofRequest) (*cairnv1.GetInclusionProofResponse, error) {
-	latest, err := s.Latest()
-	if err != nil {
-		return nil, err
-	}
+	return asOf(ctx, s, func(latest *checkpoint.Published) (*cairnv1.GetInclusionProofResponse, error) {
+		return s.getInclusionProof(ctx, req, latest)
+	})
+}
+
+func (s *Service) getInclusionProof(ctx context.Context, req *cairnv1.GetInclusionProofRequest, latest *checkpoint.Published) (*cairnv1.GetInclusionProofResponse, error) {
 	size, err := sizeWithin("size", req.GetSize(), latest)
 	if err != nil {
 		return nil, err
@@ -264,10 +288,12 @@ func (s *Service) proofIndex(ctx context.Context, req *cairnv1.GetInclusionProof
 
 // GetConsistencyProof implements cairnv1.LedgerServiceServer.
 func (s *Service) GetConsistencyProof(ctx context.Context, req *cairnv1.GetConsistencyProofRequest) (*cairnv1.GetConsistencyProofResponse, error) {
-	latest, err := s.Latest()
-	if err != nil {
-		return nil, err
-	}
+	return asOf(ctx, s, func(latest *checkpoint.Published) (*cairnv1.GetConsistencyProofResponse, error) {
+		return s.getConsistencyProof(ctx, req, latest)
+	})
+}
+
+func (s *Service) getConsistencyProof(ctx context.Context, req *cairnv1.GetConsistencyProofRequest, latest *checkpoint.Published) (*cairnv1.GetConsistencyProofResponse, error) {
 	to, err := sizeWithin("to", req.GetTo(), latest)
 	if err != nil {
 		return nil, err

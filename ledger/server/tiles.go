@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -20,10 +21,11 @@ const (
 // tiles serves a log as C2SP tlog-tiles. A tile is immutable, since only what
 // the published checkpoint covers is served; the checkpoint is not.
 type tiles struct {
-	log    engine.TileReader
-	board  *checkpoint.Board
-	alias  *checkpoint.Alias // names and signs the checkpoint; nil for the log itself
-	logger *slog.Logger
+	log     engine.TileReader
+	board   *checkpoint.Board
+	refresh func(context.Context) error // as of Config
+	alias   *checkpoint.Alias           // names and signs the checkpoint; nil for the log itself
+	logger  *slog.Logger
 }
 
 func (t *tiles) serveCheckpoint(w http.ResponseWriter, r *http.Request) {
@@ -59,13 +61,19 @@ func (t *tiles) serveTile(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such tile path: see https://c2sp.org/tlog-tiles", http.StatusNotFound)
 		return
 	}
-	latest := t.board.Latest()
-	if latest == nil {
+	level := uint64(max(tile.L, 0))
+	stored, published := t.stored(level, uint64(tile.N))
+	if (tile.W > stored || !published) && t.refresh != nil {
+		// Another front end may have shown a checkpoint that covers it.
+		if err := t.refresh(r.Context()); err != nil {
+			t.logger.WarnContext(r.Context(), "looking for a later checkpoint", slog.Any("err", err))
+		}
+		stored, published = t.stored(level, uint64(tile.N))
+	}
+	if !published {
 		http.Error(w, "no checkpoint is published yet", http.StatusServiceUnavailable)
 		return
 	}
-	level := uint64(max(tile.L, 0))
-	stored := engine.TileWidthAt(level, uint64(tile.N), uint64(latest.N))
 	if tile.W > stored {
 		http.Error(w, "the tile is not in the published tree", http.StatusNotFound)
 		return
@@ -83,9 +91,23 @@ func (t *tiles) serveTile(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the tile could not be read", http.StatusInternalServerError)
 		return
 	}
+	if err := holdBytes(r.Context(), len(body)); err != nil {
+		writeError(r.Context(), nil, nil, w, r, err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", cacheForever)
 	_, _ = w.Write(body)
+}
+
+// stored returns the width of a tile in the published tree, and whether there is
+// one.
+func (t *tiles) stored(level, index uint64) (width int, published bool) {
+	latest := t.board.Latest()
+	if latest == nil {
+		return 0, false
+	}
+	return engine.TileWidthAt(level, index, uint64(latest.N)), true
 }
 
 var errShort = errors.New("the stored tile is shorter than the tree says")

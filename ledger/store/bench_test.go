@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/store"
+	"github.com/cairnlog/cairn/ledger/store/pgtest"
 )
 
 const benchBatch = 256
@@ -78,9 +79,17 @@ func benchIndex(b *testing.B) *store.SQLiteIndex {
 }
 
 // BenchmarkIndexAdd indexes batches of entries. One operation is one batch.
-func BenchmarkIndexAdd(b *testing.B) {
+func BenchmarkIndexAdd(b *testing.B) { benchAdd(b, benchIndex(b)) }
+
+// BenchmarkPostgresIndexAdd does the same in PostgreSQL.
+func BenchmarkPostgresIndexAdd(b *testing.B) { benchAdd(b, benchPostgresIndex(b)) }
+
+func benchPostgresIndex(b *testing.B) store.Index {
+	return openPostgresIndex(b, openPool(b, pgtest.Start(b).Database(b)))
+}
+
+func benchAdd(b *testing.B, x store.Index) {
 	ctx := context.Background()
-	x := benchIndex(b)
 	var n uint64
 	for b.Loop() {
 		b.StopTimer()
@@ -92,6 +101,35 @@ func BenchmarkIndexAdd(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// BenchmarkFirst looks up what a batch of submissions may be known by, of which
+// nothing is, among 20,480 entries. One operation is one batch.
+func BenchmarkFirst(b *testing.B) {
+	for _, driver := range []struct {
+		name string
+		open func(*testing.B) store.Index
+	}{
+		{"sqlite", func(b *testing.B) store.Index { return benchIndex(b) }},
+		{"postgres", benchPostgresIndex},
+	} {
+		b.Run(driver.name, func(b *testing.B) {
+			x := driver.open(b)
+			if err := x.Add(b.Context(), benchEntries(b, 0, 80*benchBatch)); err != nil {
+				b.Fatal(err)
+			}
+			terms := make([]store.Term, 2*benchBatch)
+			for b.Loop() {
+				for i := range terms {
+					terms[i] = store.EnvelopeTerm(benchDigest(1<<40 | rand.Uint64()))
+				}
+				found, err := x.First(b.Context(), terms)
+				if err != nil || found[0] != store.NoEntry {
+					b.Fatalf("got %v, %v", found, err)
+				}
+			}
+		})
+	}
 }
 
 // BenchmarkIndexFind looks entries up, of which there are 20,480: what every

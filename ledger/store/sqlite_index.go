@@ -1,13 +1,10 @@
 package store
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -101,7 +98,7 @@ func (x *SQLiteIndex) prepare(ctx context.Context) (err error) {
 	if x.entries, err = prepareInsert(ctx, x.w, "INSERT INTO entries (idx, leaf)", 2); err != nil {
 		return err
 	}
-	if x.terms, err = prepareInsert(ctx, x.w, "INSERT OR IGNORE INTO terms (term, idx)", 2); err != nil {
+	if x.terms, err = prepareInsert(ctx, x.w, "INSERT INTO terms (term, idx)", 2); err != nil {
 		return err
 	}
 	for stmt, query := range map[**sql.Stmt]string{
@@ -138,12 +135,12 @@ func (x *SQLiteIndex) Add(ctx context.Context, entries []Entry) error {
 		if err != nil {
 			return err
 		}
+		if err := inOrder(entries, size); err != nil {
+			return err
+		}
 		leaves := make([]any, 0, 2*len(entries))
 		for i := range entries {
 			e := &entries[i]
-			if e.Index != size+uint64(i) {
-				return fmt.Errorf("entry %d is out of order, want %d", e.Index, size+uint64(i))
-			}
 			leaves = append(leaves, e.Index, e.Text)
 			if err := changeKeys(ctx, tx, e); err != nil {
 				return err
@@ -152,35 +149,17 @@ func (x *SQLiteIndex) Add(ctx context.Context, entries []Entry) error {
 		if err := x.entries.insert(ctx, tx, 2, leaves); err != nil {
 			return err
 		}
-		return x.terms.insert(ctx, tx, 2, termRows(entries))
+		rows := termRows(entries)
+		terms := make([]any, 0, 2*len(rows))
+		for i := range rows {
+			terms = append(terms, rows[i].term[:], rows[i].idx)
+		}
+		return x.terms.insert(ctx, tx, 2, terms)
 	})
 	if err != nil {
 		return fmt.Errorf("indexing %d entries: %w", len(entries), err)
 	}
 	return nil
-}
-
-// termRows returns the rows of all terms of entries, in the order of the
-// table's key: neighbours then share pages of the tree.
-func termRows(entries []Entry) []any {
-	type row struct {
-		term Term
-		idx  uint64
-	}
-	rows := make([]row, 0, 8*len(entries))
-	for i := range entries {
-		for _, t := range Terms(&entries[i]) {
-			rows = append(rows, row{t, entries[i].Index})
-		}
-	}
-	slices.SortFunc(rows, func(a, b row) int {
-		return cmp.Or(bytes.Compare(a.term[:], b.term[:]), cmp.Compare(a.idx, b.idx))
-	})
-	values := make([]any, 0, 2*len(rows))
-	for i := range rows {
-		values = append(values, rows[i].term[:], rows[i].idx)
-	}
-	return values
 }
 
 func changeKeys(ctx context.Context, tx *sql.Tx, e *Entry) error {
@@ -190,8 +169,7 @@ func changeKeys(ctx context.Context, tx *sql.Tx, e *Entry) error {
 	}
 	k := &c.Key
 	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO keys
-		(fingerprint, pem, operator, url, enrolled, endorser, revoked, withdrawn, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(k.Fingerprint), k.PEM, k.Operator, k.URL, k.Enrolled, string(k.Endorser), k.Revoked, k.Withdrawn, k.Changed); err != nil {
+		(fingerprint, pem, operator, url, enrolled, endorser, revoked, withdrawn, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, keyRow(k)...); err != nil {
 		return err
 	}
 	if c.Ended || c.Withdrawn != "" {
@@ -201,8 +179,7 @@ func changeKeys(ctx context.Context, tx *sql.Tx, e *Entry) error {
 		}
 	}
 	if n := c.Endorsed; n != nil {
-		_, err := tx.ExecContext(ctx, "INSERT INTO endorsements (key, endorser, idx, operator, url) VALUES (?, ?, ?, ?, ?)",
-			string(n.Key), string(n.Endorser), n.Index, n.Operator, n.URL)
+		_, err := tx.ExecContext(ctx, "INSERT INTO endorsements (key, endorser, idx, operator, url) VALUES (?, ?, ?, ?, ?)", endorsementRow(n)...)
 		return err
 	}
 	return nil

@@ -13,10 +13,14 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/cairnlog/cairn/ledger/keys"
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -24,6 +28,11 @@ import (
 
 // ErrNotFound is returned for bytes, entries and keys that are not stored.
 var ErrNotFound = errors.New("not found in the store")
+
+// ErrOutOfOrder is returned by Index.Add for entries that do not begin at Size. An
+// index that several processes add to may have grown, and one whose storage crashed
+// may have lost its tail: Size says from where to go on.
+var ErrOutOfOrder = errors.New("entries out of order")
 
 // Blobs keeps bytes under their SHA-256.
 type Blobs interface {
@@ -45,8 +54,8 @@ type Blob struct {
 type Index interface {
 	// Size returns the number of entries indexed.
 	Size(ctx context.Context) (uint64, error)
-	// Add indexes the next entries, the first of which must have index Size,
-	// together with what they change about keys.
+	// Add indexes the next entries, the first of which must have index Size (or it
+	// fails with ErrOutOfOrder), together with what they change about keys.
 	Add(ctx context.Context, entries []Entry) error
 	// Find returns the indexes of entries that have a term, in log order,
 	// starting at from, at most limit.
@@ -74,6 +83,13 @@ type Entry struct {
 	Leaf  *leaf.Leaf // set for Add; nil in answers
 	// Keys is what an enrol, endorse or revoke entry does, if it does anything.
 	Keys *keys.Change
+}
+
+// KeyChanges is which entries changed keys, of one state of an index.
+type KeyChanges struct {
+	Size    uint64 // of the index
+	Last    *Entry // its last entry; nil if it is empty
+	Entries []Entry
 }
 
 // Key is a key as the entries of the index have it.
@@ -127,4 +143,45 @@ func Terms(e *Entry) []Term {
 		ts = append(ts, DigestTerm(d))
 	}
 	return ts
+}
+
+// termRow is a row of the table of terms.
+type termRow struct {
+	term Term
+	idx  uint64
+}
+
+// termRows returns the rows of all terms of entries, each once, in the order of
+// the table's key: neighbours then share pages of the tree.
+func termRows(entries []Entry) []termRow {
+	rows := make([]termRow, 0, 8*len(entries))
+	for i := range entries {
+		for _, t := range Terms(&entries[i]) {
+			rows = append(rows, termRow{t, entries[i].Index})
+		}
+	}
+	slices.SortFunc(rows, func(a, b termRow) int {
+		return cmp.Or(bytes.Compare(a.term[:], b.term[:]), cmp.Compare(a.idx, b.idx))
+	})
+	return slices.Compact(rows)
+}
+
+// inOrder checks that entries are the next of an index of a size.
+func inOrder(entries []Entry, size uint64) error {
+	for i := range entries {
+		if want := size + uint64(i); entries[i].Index != want {
+			return fmt.Errorf("%w: entry %d, want %d", ErrOutOfOrder, entries[i].Index, want)
+		}
+	}
+	return nil
+}
+
+// keyRow returns the columns of SelectKeys for a key.
+func keyRow(k *Key) []any {
+	return []any{string(k.Fingerprint), k.PEM, k.Operator, k.URL, k.Enrolled, string(k.Endorser), k.Revoked, k.Withdrawn, k.Changed}
+}
+
+// endorsementRow returns the columns of SelectEndorsements for an endorsement.
+func endorsementRow(e *Endorsement) []any {
+	return []any{string(e.Key), string(e.Endorser), e.Index, e.Operator, e.URL}
 }

@@ -67,8 +67,13 @@ func (r *tree) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return hs, nil
 }
 
-// leaf returns a leaf of its own for each index; sizes differ, one is empty.
-func leaf(i int) []byte { return bytes.Repeat(fmt.Appendf(nil, "leaf %d\n", i), i%7) }
+// leaf returns a leaf for each index; sizes differ, and each seventh is the same.
+func leaf(i int) []byte {
+	if i%7 == 0 {
+		return []byte("the same leaf\n")
+	}
+	return bytes.Repeat(fmt.Appendf(nil, "leaf %d\n", i), i%7)
+}
 
 // grow appends n leaves and waits for all of them.
 func (r *tree) grow(n int) {

@@ -25,6 +25,7 @@ type Batch struct {
 	dir    string
 	making string // path of the directory for files in the making
 	mu     sync.Mutex
+	root   *os.File // dir, open since before anything was written
 	staged int      // files so far
 	files  []staged // that are not in their place yet
 	placed []string // that are
@@ -65,20 +66,40 @@ func (b *Batch) PutNow(path string, data []byte) error {
 	return os.Rename(f.from, f.to)
 }
 
+// Keep makes the name of a file that is in its place already as durable as those
+// of the batch: whoever put it there may not have come to that.
+func (b *Batch) Keep(path string) error { return b.makeDirs(path) }
+
 // stage writes a file that belongs at a path, and makes the path's directories.
 func (b *Batch) stage(path string, data []byte) (staged, error) {
 	if err := b.makeDirs(path); err != nil {
 		return staged{}, err
 	}
-	b.mu.Lock()
-	b.staged++
-	n := b.staged
-	b.mu.Unlock()
+	n, err := b.begin()
+	if err != nil {
+		return staged{}, err
+	}
 	f := staged{
 		from: filepath.Join(b.dir, filepath.FromSlash(b.making), strconv.Itoa(n)),
 		to:   filepath.Join(b.dir, filepath.FromSlash(path)),
 	}
 	return f, os.WriteFile(f.from, data, 0o644)
+}
+
+// begin returns the number of the next file. It sees to it that the directory is
+// open before the file is written: an error of writing it back is told to whoever
+// syncs a file system, but once for each descriptor, and to none that was opened
+// after somebody was told.
+func (b *Batch) begin() (n int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.root == nil {
+		if b.root, err = os.Open(b.dir); err != nil {
+			return 0, err
+		}
+	}
+	b.staged++
+	return b.staged, nil
 }
 
 // makeDirs makes the directories that lead to a path, and remembers those that
@@ -129,7 +150,16 @@ func (b *Batch) Commit() error {
 		return fmt.Errorf("writing below %s: %w", b.dir, err)
 	}
 	b.files, b.placed, b.dirs = nil, nil, make(map[string]bool)
-	return nil
+	return b.close()
+}
+
+func (b *Batch) close() error {
+	if b.root == nil {
+		return nil
+	}
+	err := b.root.Close()
+	b.root = nil
+	return err
 }
 
 // manyFiles is how many files are better synced with all that the file system has
@@ -138,8 +168,8 @@ const manyFiles = 64
 
 // sync makes n files durable, which each gives to its argument.
 func (b *Batch) sync(each func(sync func(path string)), n int) error {
-	if n > manyFiles {
-		if err := syncFileSystem(b.dir); !errors.Is(err, errors.ErrUnsupported) {
+	if n > manyFiles && b.root != nil {
+		if err := syncFileSystem(b.root); !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}

@@ -2,6 +2,9 @@
 
 package durable
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
-func syncFileSystem(string) error { return errors.ErrUnsupported }
+func syncFileSystem(*os.File) error { return errors.ErrUnsupported }

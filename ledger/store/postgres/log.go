@@ -19,9 +19,13 @@ type Log struct {
 
 // Log returns which log the database is of, or ErrNoLog.
 func (p *Pool) Log(ctx context.Context) (*Log, error) {
-	l, err := readLog(p.QueryRow(ctx, selectLog))
+	var l *Log
+	err := p.Read(ctx, func(conn *pgx.Conn) (err error) {
+		l, err = readLog(conn.QueryRow(ctx, selectLog))
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("reading which log the database is of: %w", Classify(ctx, err))
+		return nil, fmt.Errorf("reading which log the database is of: %w", err)
 	}
 	return l, nil
 }

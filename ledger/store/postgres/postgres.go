@@ -42,13 +42,13 @@ import (
 
 // What a connection is held to, unless its URL says otherwise.
 const (
-	connectTimeout     = 5 * time.Second
-	statementTimeout   = 30 * time.Second
-	idleInTransaction  = 5 * time.Second
-	lockTimeout        = 10 * time.Second // longer than a paused front end can hold a lock
-	maxConns           = 16
-	applicationName    = "cairn-ledger"
-	transactionRetries = 5
+	connectTimeout    = 5 * time.Second
+	statementTimeout  = 30 * time.Second
+	idleInTransaction = 5 * time.Second
+	lockTimeout       = 10 * time.Second // longer than a paused front end can hold a lock
+	maxConns          = 16
+	applicationName   = "cairn-ledger"
+	retries           = 5
 )
 
 // Pool is connections to the database of a log.
@@ -86,12 +86,20 @@ func config(url string) (*pgxpool.Config, error) {
 		// Every query goes by a key. The queue is empty most of the time, and a plan
 		// made for an empty table would read all of a full one.
 		"enable_seqscan": "off",
+		"jit":            "off", // the cost of a plan without an alternative would turn it on
 	} {
 		if _, ok := c.ConnConfig.RuntimeParams[name]; !ok {
 			c.ConnConfig.RuntimeParams[name] = value
 		}
 	}
 	return c, nil
+}
+
+// CheckURL reports whether Open understands a URL, without asking the database. The
+// error does not contain the password.
+func CheckURL(url string) error {
+	_, err := config(url)
+	return err
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
@@ -150,33 +158,56 @@ func (p *Pool) View(ctx context.Context, f func(pgx.Tx) error) error {
 	return p.inTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, f)
 }
 
+// Read runs f, which reads by single statements and may run several times, on a
+// connection. A connection that was lost since it was last used is not noticed.
+// Failures are those of InTx.
+func (p *Pool) Read(ctx context.Context, f func(*pgx.Conn) error) error {
+	return p.retry(ctx, func(conn *pgx.Conn) (again bool, err error) {
+		err = f(conn)
+		return err != nil && conn.IsClosed() && isUnavailable(err), err
+	})
+}
+
 func (p *Pool) inTx(ctx context.Context, opts pgx.TxOptions, f func(pgx.Tx) error) error {
+	return p.retry(ctx, func(conn *pgx.Conn) (again bool, err error) { return tryTx(ctx, conn, opts, f) })
+}
+
+// retry runs f until it succeeds or does not ask to run again.
+func (p *Pool) retry(ctx context.Context, f func(*pgx.Conn) (again bool, err error)) error {
 	for try := 1; ; try++ {
-		again, err := p.tryTx(ctx, opts, f)
+		again, err := p.try(ctx, f)
 		if err == nil {
 			return nil
 		}
-		if !again || try == transactionRetries || ctx.Err() != nil {
+		if !again || try == retries || ctx.Err() != nil {
 			return Classify(ctx, err)
 		}
 	}
 }
 
-// tryTx runs f in a transaction. After an error, again tells whether nothing was
-// committed and the next try may succeed at once.
-func (p *Pool) tryTx(ctx context.Context, opts pgx.TxOptions, f func(pgx.Tx) error) (again bool, err error) {
+func (p *Pool) try(ctx context.Context, f func(*pgx.Conn) (again bool, err error)) (again bool, err error) {
 	conn, err := p.Acquire(ctx)
 	if err != nil {
 		return false, fmt.Errorf("connecting: %w", err)
 	}
 	defer conn.Release()
+	again, err = f(conn.Conn())
+	if err != nil && conn.Conn().IsClosed() && ctx.Err() == nil {
+		p.Reset() // the others that idle are most likely dead, too
+	}
+	return again, err
+}
+
+// tryTx runs f in a transaction. After an error, again tells whether nothing was
+// committed and the next try may succeed at once.
+func tryTx(ctx context.Context, conn *pgx.Conn, opts pgx.TxOptions, f func(pgx.Tx) error) (again bool, err error) {
 	tx, err := conn.BeginTx(ctx, opts)
 	if err != nil {
-		return conn.Conn().IsClosed(), fmt.Errorf("beginning transaction: %w", err)
+		return conn.IsClosed(), fmt.Errorf("beginning transaction: %w", err)
 	}
 	if err := f(tx); err != nil {
-		again := isConflict(err) || conn.Conn().IsClosed() && isUnavailable(err)
-		if rollback := tx.Rollback(ctx); rollback != nil && !conn.Conn().IsClosed() {
+		again := isConflict(err) || conn.IsClosed() && isUnavailable(err)
+		if rollback := tx.Rollback(ctx); rollback != nil && !conn.IsClosed() {
 			err = errors.Join(err, fmt.Errorf("rolling back: %w", rollback))
 		}
 		return again, err
@@ -187,7 +218,7 @@ func (p *Pool) tryTx(ctx context.Context, opts pgx.TxOptions, f func(pgx.Tx) err
 	return false, nil
 }
 
-// unavailable is when to try again what failed for storage.
+// retryUnavailable is when to try again what failed for storage.
 const retryUnavailable = time.Second
 
 // Classify returns an error of the database as StorageUnavailable if it may pass:

@@ -177,7 +177,7 @@ func TestInTxRetries(t *testing.T) {
 
 // TestRestart has a pool whose server goes away and comes back.
 func TestRestart(t *testing.T) {
-	s := pgtest.Start(t)
+	s := pgtest.Start(t, "fsync=off")
 	pool := open(t, s.Database(t))
 	read := func() error {
 		return pool.View(t.Context(), func(tx pgx.Tx) error {

@@ -261,8 +261,8 @@ func indexOutOfOrder(t *testing.T, open func() store.Index) {
 		"in the wrong order":           {entry(t, 4), enrols},
 		"one beyond any size of a log": {entry(t, 1<<40)},
 	} {
-		if err := x.Add(t.Context(), bad); err == nil {
-			t.Errorf("%s was added", name)
+		if err := x.Add(t.Context(), bad); !errors.Is(err, store.ErrOutOfOrder) {
+			t.Errorf("adding %s: error %v, want ErrOutOfOrder", name, err)
 		}
 		wantWhole(t, x, 3)
 		if _, err := x.Key(t.Context(), fingerprint(9)); !errors.Is(err, store.ErrNotFound) {

@@ -7,13 +7,17 @@
 package peers
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/cairnlog/cairn/cmd/e2e/e2etest"
 )
@@ -68,24 +72,47 @@ func run(t testing.TB, cmd *exec.Cmd) string {
 	return stdout
 }
 
-// Trillian is a running log server and signer on a database.
-type Trillian struct{ Addr string } // of the server's gRPC
+// Trillian is running log servers and signers on a database.
+type Trillian struct {
+	Addr    string // of the first server's gRPC
+	Addrs   []string
+	Servers []*e2etest.Process
+	Signers []*e2etest.Process
+
+	server, signer []string // flags
+}
 
 // StartTrillian starts a log server and a signer. storage is their flags that name
 // a database with Trillian's schema.
 func StartTrillian(t testing.TB, storage ...string) *Trillian {
 	t.Helper()
-	tr := &Trillian{Addr: e2etest.FreeAddr(t)}
-	common := append([]string{"--quota_system=noop"}, storage...)
-	e2etest.StartAt(t, "tcp", tr.Addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_server"),
-		append(common, "--rpc_endpoint="+tr.Addr, "--http_endpoint="+e2etest.FreeAddr(t))...))
-	signer := e2etest.FreeAddr(t)
-	e2etest.StartAt(t, "tcp", signer, exec.Command(e2etest.Tool(t, "bin/trillian_log_signer"),
-		append(common, "--force_master", "--sequencer_interval=50ms", "--rpc_endpoint="+signer, "--http_endpoint="+e2etest.FreeAddr(t))...))
+	tr := &Trillian{server: storage, signer: storage}
+	tr.StartServer(t)
+	tr.StartSigner(t)
 	return tr
 }
 
-// StartTrillianOnMariaDB starts Trillian on a new database.
+// StartServer starts one more log server.
+func (tr *Trillian) StartServer(t testing.TB) {
+	t.Helper()
+	addr := e2etest.FreeAddr(t)
+	tr.Servers = append(tr.Servers, e2etest.StartAt(t, "tcp", addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_server"),
+		append(slices.Clone(tr.server), "--quota_system=noop", "--rpc_endpoint="+addr, "--http_endpoint="+e2etest.FreeAddr(t))...)))
+	tr.Addrs = append(tr.Addrs, addr)
+	tr.Addr = tr.Addrs[0]
+}
+
+// StartSigner starts one more signer. All of them sequence whatever there is: see
+// docs/trillian.md for what keeps the tree right then.
+func (tr *Trillian) StartSigner(t testing.TB) {
+	t.Helper()
+	addr := e2etest.FreeAddr(t)
+	tr.Signers = append(tr.Signers, e2etest.StartAt(t, "tcp", addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_signer"),
+		append(slices.Clone(tr.signer), "--quota_system=noop", "--force_master", "--sequencer_interval=50ms",
+			"--rpc_endpoint="+addr, "--http_endpoint="+e2etest.FreeAddr(t))...)))
+}
+
+// StartTrillianOnMariaDB starts a log server and a signer on a new database.
 func StartTrillianOnMariaDB(t testing.TB, db *MariaDB) *Trillian {
 	t.Helper()
 	schema, err := os.ReadFile(e2etest.Tool(t, "trillian-mysql.sql"))
@@ -93,6 +120,28 @@ func StartTrillianOnMariaDB(t testing.TB, db *MariaDB) *Trillian {
 		t.Fatal(err)
 	}
 	return StartTrillian(t, "--storage_system=mysql", "--mysql_uri="+db.Create(t, "trillian", string(schema)))
+}
+
+// StartTrillianOnPostgreSQL starts a log server and a signer on an empty database.
+func StartTrillianOnPostgreSQL(t testing.TB, url string) *Trillian {
+	t.Helper()
+	schema, err := os.ReadFile(e2etest.Tool(t, "trillian-postgresql.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.PgConn().Exec(t.Context(), string(schema)).ReadAll()
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+		t.Fatalf("making Trillian's tables: %v", err)
+	}
+	const storage, uri = "--storage_system=postgresql", "--postgresql_uri="
+	tr := &Trillian{server: []string{storage, uri + url}, signer: []string{storage, uri + url + "&default_transaction_isolation=repeatable%20read"}}
+	tr.StartServer(t)
+	tr.StartSigner(t)
+	return tr
 }
 
 // CreateTree makes a log and returns its id.

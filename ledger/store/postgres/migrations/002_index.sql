@@ -37,3 +37,8 @@ CREATE TABLE endorsements (
   url      text   NOT NULL,
   PRIMARY KEY (key, endorser)
 );
+-- The entries that changed one of the two above: what a front end that follows the
+-- keys reads from where it was.
+CREATE TABLE key_changes (
+  idx bigint PRIMARY KEY
+);

@@ -30,3 +30,8 @@ CREATE TABLE marks (
   mark bytea  PRIMARY KEY,
   idx  bigint NOT NULL
 );
+
+-- What an answer of the index is worth: while it has less than what left the queue,
+-- it is being rebuilt.
+CREATE VIEW index_state AS
+  SELECT version, size, trimmed FROM index_head CROSS JOIN queue_tail;

@@ -1,4 +1,4 @@
-package mirror
+package engine_test
 
 import (
 	"context"
@@ -27,24 +27,24 @@ func (f fullTiles) Entries(context.Context, uint64, int) ([]byte, error) {
 	return nil, engine.ErrNotFound
 }
 
-// TestTree compares roots and tiles with those of transparency-dev's compact
+// TestEdge compares roots and tiles with those of transparency-dev's compact
 // ranges, beyond the third level of tiles, and has a tree that is loaded be the
 // one that grew.
-func TestTree(t *testing.T) {
+func TestEdge(t *testing.T) {
 	t.Parallel()
 	const size = 256*256 + 3*256 + 17
 	full := make(fullTiles)
-	tr := &tree{full: func(level, index uint64, hashes []byte) error {
+	tr := &engine.Edge{Full: func(level, index uint64, hashes []byte) error {
 		full[[2]uint64{level, index}] = append([]byte(nil), hashes...)
 		return nil
 	}}
 	r := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
-	if tr.root() != tlog.Hash(rfc6962.DefaultHasher.EmptyRoot()) {
+	if tr.Root() != tlog.Hash(rfc6962.DefaultHasher.EmptyRoot()) {
 		t.Error("the root of no entries is another")
 	}
 	for i := range size {
 		hash := rfc6962.DefaultHasher.HashLeaf(fmt.Append(nil, i))
-		if err := tr.append(hash); err != nil {
+		if err := tr.Append(hash); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Append(hash, nil); err != nil {
@@ -55,14 +55,14 @@ func TestTree(t *testing.T) {
 			continue
 		}
 		want, err := r.GetRootHash(nil)
-		if err != nil || tr.root() != tlog.Hash(want) {
+		if err != nil || tr.Root() != tlog.Hash(want) {
 			t.Fatalf("the root of %d entries is another, %v", n, err)
 		}
 		if n%256 != 0 || n > 4*256 && n < 256*256 {
 			continue
 		}
-		loaded := &tree{}
-		if err := loaded.load(t.Context(), full, uint64(n)); err != nil || loaded.root() != tr.root() {
+		loaded := &engine.Edge{}
+		if err := loaded.Load(t.Context(), full, uint64(n)); err != nil || loaded.Root() != tr.Root() {
 			t.Fatalf("the tree of %d entries that was loaded is another, %v", n, err)
 		}
 	}
@@ -70,8 +70,8 @@ func TestTree(t *testing.T) {
 		t.Errorf("%d tiles are full", len(full))
 	}
 	widths := make(map[uint64]int)
-	err := tr.partial(func(level, index uint64, hashes []byte) error {
-		widths[level] = len(hashes) / hashSize
+	err := tr.Partial(func(level, index uint64, hashes []byte) error {
+		widths[level] = len(hashes) / tlog.HashSize
 		if want := engine.TileWidthAt(level, index, size); widths[level] != want {
 			t.Errorf("tile %d/%d has %d hashes, want %d", level, index, widths[level], want)
 		}
@@ -80,7 +80,7 @@ func TestTree(t *testing.T) {
 	if err != nil || len(widths) != 3 {
 		t.Errorf("partial tiles %v, %v", widths, err)
 	}
-	if err := (&tree{}).load(t.Context(), fullTiles{}, 512); err == nil {
+	if err := (&engine.Edge{}).Load(t.Context(), fullTiles{}, 512); err == nil {
 		t.Error("a tree is loaded from nothing")
 	}
 }
