@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -65,4 +66,20 @@ func TestDatabaseRestarts(t *testing.T) {
 			w.checkBucket()
 		})
 	}
+}
+
+// TestStorageGetsTheNewest: a publisher that wrote its checkpoint to the log's storage
+// while another archived a later one, writes that.
+func TestStorageGetsTheNewest(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.process("p", cluster.MaxLease)
+	p.run(func(ctx context.Context) error { return p.cluster.Lead(ctx, p.publish) })
+	p.publishUntil(1)
+	reached, resume := p.stopAt(beforeStore)
+	p.appendOne()
+	await(t, "the point", reached)
+	later := grown(history{}, "later", 99).tree(99)
+	w.archive(later, w.note(later))
+	resume()
+	w.awaitBucket()
 }
