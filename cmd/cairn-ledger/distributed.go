@@ -31,6 +31,7 @@ type distributed struct {
 	// who waits for one behind a load of submissions loses it.
 	database, lease *postgres.Pool
 	objects         *bucket.Bucket
+	conn            *grpc.ClientConn // to Trillian
 	trillian        *engine.Trillian
 	cluster         *cluster.Cluster
 	publisher       atomic.Pointer[checkpoint.Publisher] // while this process publishes
@@ -110,16 +111,22 @@ func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
 		return usageError{err}
 	}
 	d.closers = append(d.closers, conn)
+	d.conn = conn
+	d.openTree(tree)
+	return nil
+}
+
+// openTree opens the log in one of Trillian's trees.
+func (d *distributed) openTree(tree int64) {
 	sequence := store.NewPostgresSequence(d.database)
 	d.closers = append(d.closers, sequence)
 	d.watched.placed = sequence.Next
 	d.trillian = engine.OpenTrillian(engine.TrillianConfig{
-		Conn: conn, Tree: tree, Sequence: sequence, Bucket: objects{d.objects}, Log: d.logger,
+		Conn: d.conn, Tree: tree, Sequence: sequence, Bucket: objects{d.objects}, Log: d.logger,
 		Grew: func(uint64) { d.grew() },
 	})
 	d.closers = append(d.closers, d.trillian)
 	d.log, d.prover = d.trillian, engine.NewProver(d.trillian)
-	return nil
 }
 
 // dial connects to Trillian's log servers, once it is used.
