@@ -18,6 +18,7 @@ import (
 	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cosign"
+	"github.com/cairnlog/cairn/ledger/migrate"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -35,9 +36,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "cairn-ledger: error: %v\n", err)
 	var usage usageError
+	var unclean *migrate.UncleanError
 	switch {
 	case errors.As(err, &usage):
 		return reason.ExitUsage
+	case errors.As(err, &unclean):
+		return unclean.Report.ExitCode()
 	case rollback:
 		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; keep this state as evidence, "+
 			"and start from the newest copy of the log\n")
@@ -50,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "init" {
 		return initLog(ctx, args[1:], stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "migrate" {
+		return migrateLog(ctx, args[1:], stdout, stderr)
 	}
 	cfg, check, err := parseArgs(args, stderr)
 	if err != nil || check {
