@@ -12,6 +12,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/witness/evidence"
 	"github.com/cairnlog/cairn/witness/state"
 )
@@ -79,7 +80,9 @@ func (w *Witness) addCheckpoint(ctx context.Context, body []byte) (string, []byt
 		w.config.Observer.Refused(origin, checkpoint)
 		return origin, nil, err
 	}
+	_, span := observe.Start(ctx, "witness.sign")
 	cosignature, err := w.cosign(record)
+	span.End(err)
 	if err != nil {
 		return origin, nil, err
 	}
@@ -91,6 +94,8 @@ func (w *Witness) addCheckpoint(ctx context.Context, body []byte) (string, []byt
 // makes it the latest.
 func (w *Witness) advance(ctx context.Context, request Request, checkpoint evidence.Signed) (*state.Record, error) {
 	var record *state.Record
+	ctx, span := observe.Start(ctx, "witness.commit")
+	span.Int("cairn.tree.size", checkpoint.N)
 	err := w.config.State.Advance(ctx, checkpoint.Origin, func(last *state.Record, refused *state.Refusal) (*state.Record, error) {
 		if refused != nil {
 			return nil, refusedBecause(refused)
@@ -116,6 +121,7 @@ func (w *Witness) advance(ctx context.Context, request Request, checkpoint evide
 		}
 		return record, nil
 	})
+	span.End(err)
 	return record, err
 }
 

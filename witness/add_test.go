@@ -410,6 +410,8 @@ func TestMetricsHaveKnownOriginsOnly(t *testing.T) {
 	}
 	want := []string{
 		`cairn_witness_log_size_entries{origin="log.example/test"} 6`,
+		`cairn_witness_refusing{cause="evidence",origin="log.example/test"} 0`,
+		`cairn_witness_refusing{cause="rollback",origin="log.example/test"} 0`,
 		`cairn_witness_requests_total{code="200",origin="log.example/test"} 1`,
 		`cairn_witness_requests_total{code="400",origin=""} 1`,
 		`cairn_witness_requests_total{code="404",origin=""} 50`,

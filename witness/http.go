@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -16,8 +17,10 @@ const (
 	// several post-quantum signatures, and a proof.
 	MaxRequest = 128 << 10
 	// maxRequests is how many are served at a time. With MaxRequest it bounds
-	// the memory that strangers can take.
-	maxRequests = 512
+	// the memory that strangers can take. Who sends slower than bodyPatience makes room
+	// for others.
+	maxRequests  = 512
+	bodyPatience = time.Second
 
 	sizeType = "text/x.tlog.size"
 	textType = "text/plain; charset=utf-8"
@@ -34,15 +37,20 @@ func (w *Witness) Register(mux *http.ServeMux) {
 }
 
 func (w *Witness) serveAdd(rw http.ResponseWriter, r *http.Request) {
-	select {
-	case w.requests <- struct{}{}:
-		defer func() { <-w.requests }()
-	default:
-		rw.Header().Set("Retry-After", "1")
+	control := http.NewResponseController(rw)
+	p, wait := w.requests.Enter(MaxRequest, func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
+	if p == nil {
+		rw.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
 		http.Error(rw, "too many requests at once", http.StatusServiceUnavailable)
 		return
 	}
+	defer p.Leave()
 	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, MaxRequest))
+	if err != nil && p.Cut() {
+		rw.Header().Set("Retry-After", "1")
+		http.Error(rw, "the request came too slowly while others waited", http.StatusServiceUnavailable)
+		return
+	}
 	if err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
@@ -52,6 +60,7 @@ func (w *Witness) serveAdd(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "reading the request: "+err.Error(), http.StatusBadRequest)
 		return
 	}
+	p.Arrived(MaxRequest)
 	lines, err := w.AddCheckpoint(r.Context(), body)
 	if err != nil {
 		w.refuseRequest(rw, r, err)
@@ -63,19 +72,22 @@ func (w *Witness) serveAdd(rw http.ResponseWriter, r *http.Request) {
 
 func (w *Witness) refuseRequest(rw http.ResponseWriter, r *http.Request, err error) {
 	var refusal *Refusal
-	switch {
-	case !errors.As(err, &refusal):
+	if !errors.As(err, &refusal) {
 		// What went wrong inside is for the operator.
 		w.config.Logger.ErrorContext(r.Context(), "adding a checkpoint failed", "err", err)
 		http.Error(rw, "the witness failed", http.StatusInternalServerError)
-	case refusal.Code == http.StatusConflict:
+		return
+	}
+	w.config.Logger.DebugContext(r.Context(), "not cosigned", "code", refusal.Code, "err", err)
+	switch refusal.Code {
+	case http.StatusConflict:
 		rw.Header().Set("Content-Type", sizeType)
 		rw.WriteHeader(http.StatusConflict)
 		_, _ = fmt.Fprintf(rw, "%d\n", refusal.Size)
+	case http.StatusServiceUnavailable:
+		rw.Header().Set("Retry-After", strconv.Itoa(int(maxBackoff.Seconds())))
+		fallthrough
 	default:
-		if refusal.Code == http.StatusServiceUnavailable {
-			rw.Header().Set("Retry-After", strconv.Itoa(int(maxBackoff.Seconds())))
-		}
 		http.Error(rw, refusal.Message, refusal.Code)
 	}
 }

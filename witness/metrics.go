@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cairnlog/cairn/witness/state"
 )
 
 // metrics are what /metrics shows of the cosigning. The label origin is one of
@@ -61,7 +63,7 @@ func latestDescs() [3]*prometheus.Desc {
 	return [3]*prometheus.Desc{
 		prometheus.NewDesc("cairn_witness_log_size_entries", "Size of the tree last cosigned.", origin, nil),
 		prometheus.NewDesc("cairn_witness_cosignature_timestamp_seconds", "Time of the latest cosignature.", origin, nil),
-		prometheus.NewDesc("cairn_witness_refusing", "1 while nothing of the origin is cosigned: it is refused until an operator clears it.",
+		prometheus.NewDesc("cairn_witness_refusing", "1 while nothing of the origin is cosigned for this cause: it is refused until an operator clears it.",
 			[]string{"origin", "cause"}, nil),
 	}
 }
@@ -87,8 +89,12 @@ func (c latestCollector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.NewInvalidMetric(descs[2], err)
 			return
 		}
-		if refused != nil {
-			gauge(descs[2], 1, l.Origin, string(refused.Cause))
+		for _, cause := range []state.Cause{state.CauseEvidence, state.CauseRollback} {
+			refusing := 0.0
+			if refused != nil && refused.Cause == cause {
+				refusing = 1
+			}
+			gauge(descs[2], refusing, l.Origin, string(cause))
 		}
 	}
 }

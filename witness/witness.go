@@ -38,6 +38,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/cairnlog/cairn/ledger/door"
 	"github.com/cairnlog/cairn/witness/evidence"
 	"github.com/cairnlog/cairn/witness/state"
 )
@@ -82,7 +83,7 @@ type Witness struct {
 	verifier *torchwood.CosignatureVerifier
 	metrics  *metrics
 	started  atomic.Bool
-	requests chan struct{} // a slot for each request that is served
+	requests *door.Door // of the requests that are served
 
 	mu sync.Mutex
 	// served is the latest cosigned note of each origin, with the cosignature.
@@ -105,7 +106,7 @@ func New(ctx context.Context, c Config) (*Witness, error) {
 		logs:     make(map[string]Log),
 		byHash:   make(map[string]string),
 		verifier: verifier,
-		requests: make(chan struct{}, maxRequests),
+		requests: door.New(door.Config{Limit: maxRequests * MaxRequest, Patience: bodyPatience, Now: time.Now}),
 		served:   make(map[string]cosigned),
 	}
 	if w.config.Observer == nil {

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
 	"github.com/cairnlog/cairn/ledger/cluster"
 	"github.com/cairnlog/cairn/ledger/intake"
 	"github.com/cairnlog/cairn/ledger/store/bucket"
@@ -50,6 +51,8 @@ type config struct {
 	TrustedRoot string `yaml:"trustedRoot"`
 	// Limits is how fast keys and addresses may submit.
 	Limits intake.Limits `yaml:"limits"`
+	// Capacity is what the ledger takes on at once.
+	Capacity capacityConfig `yaml:"capacity"`
 	// BatchWindow is how long a submission waits for others to share its fsyncs.
 	BatchWindow time.Duration `yaml:"batchWindow"`
 	// PublishInterval is the least time between two checkpoints.
@@ -63,6 +66,8 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Debug is a loopback address for profiles (net/http/pprof); none if empty.
 	Debug string `yaml:"debug"`
+	// Tracing is where OpenTelemetry traces are sent; nowhere if it is left out.
+	Tracing *daemon.Tracing `yaml:"tracing"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel slog.Level `yaml:"logLevel"`
 	// Builds is the queue of builds; none if it is left out.
@@ -198,7 +203,7 @@ func (c *config) check() error {
 	if err := c.checkStorage(); err != nil {
 		return err
 	}
-	if err := errors.Join(c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check()); err != nil {
+	if err := errors.Join(c.Capacity.check(), c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check(), c.Tracing.Check()); err != nil {
 		return err
 	}
 	if min(c.BatchWindow, c.PublishInterval, c.RefreshInterval) < 0 {

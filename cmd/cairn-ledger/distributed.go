@@ -112,6 +112,7 @@ func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
 	d.closers = append(d.closers, conn)
 	sequence := store.NewPostgresSequence(d.database)
 	d.closers = append(d.closers, sequence)
+	d.watched.placed = sequence.Next
 	d.trillian = engine.OpenTrillian(engine.TrillianConfig{
 		Conn: conn, Tree: tree, Sequence: sequence, Bucket: objects{d.objects}, Log: d.logger,
 		Grew: func(uint64) { d.grew() },
@@ -142,8 +143,11 @@ func (d *distributed) openCluster() error {
 		Pool: d.lease, Log: d.trillian, Proofs: d.prover, Board: d.board, Policy: d.trust, Verifier: d.key.Verifier,
 		Name: fmt.Sprintf("%s/%d", host, os.Getpid()), Lease: d.cfg.Distributed.Lease, Logger: d.logger,
 	})
-	d.archive, d.refresh = d.cluster, d.cluster.Refresh
-	return err
+	if err != nil {
+		return err
+	}
+	d.archive, d.refresh, d.watched.epoch = d.cluster, d.cluster.Refresh, d.cluster.Epoch
+	return nil
 }
 
 func (d *distributed) grew() {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
@@ -37,6 +38,8 @@ type ledger struct {
 	// rebuilderd answers rebuilderd's clients; nil for nobody.
 	rebuilderd *rebuilderd.Service
 	server     *server.Server
+	watched    *watched
+	metrics    []prometheus.Collector
 	closers    []io.Closer // in the order of opening
 }
 
@@ -53,9 +56,9 @@ type storage struct {
 }
 
 // openLedger opens the ledger's storage and refuses one that contradicts what was
-// signed.
-func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledger, err error) {
-	l = &ledger{cfg: cfg, logger: logger, board: checkpoint.NewBoard()}
+// signed. It shows the metrics, and its own.
+func openLedger(ctx context.Context, cfg *config, logger *slog.Logger, metrics ...prometheus.Collector) (l *ledger, err error) {
+	l = &ledger{cfg: cfg, logger: logger, board: checkpoint.NewBoard(), watched: newWatched(cfg.evidencePattern()), metrics: metrics}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -85,9 +88,10 @@ func openLedger(ctx context.Context, cfg *config, logger *slog.Logger) (l *ledge
 
 // newIntake makes the intake, which needs the keys of the index.
 func (l *ledger) newIntake(ctx context.Context, s *storage, grew func()) error {
+	_, pending := l.cfg.Capacity.capacity()
 	c := intake.Config{
-		Log: s.log, Prover: s.prover, Blobs: s.blobs, Index: s.index,
-		Limits: l.cfg.Limits, Window: l.cfg.BatchWindow, Grew: grew,
+		Log: s.log, Prover: s.prover, Blobs: s.blobs, Index: s.index, Verifying: l.cfg.Capacity.Verifying, MaxBytes: pending,
+		Limits: l.cfg.Limits, Window: l.cfg.BatchWindow, Failed: l.watched.saw, Grew: grew,
 	}
 	if l.cfg.TrustedRoot != "" {
 		trusted, err := sigstore.ReadRoot(l.cfg.TrustedRoot)
@@ -120,9 +124,11 @@ func (l *ledger) assemble(ctx context.Context, s *storage) error {
 	if err != nil {
 		return usageError{err}
 	}
+	capacity, _ := l.cfg.Capacity.capacity()
 	sc := server.Config{
 		Intake: l.intake, Board: l.board, Refresh: s.refresh, Prover: s.prover, Log: s.log, Archive: s.archive,
-		Blobs: s.blobs, Index: s.index, Rekor: rekor, VKey: l.key.VKey, Logger: l.logger, Now: time.Now,
+		Blobs: s.blobs, Index: s.index, Rekor: rekor, VKey: l.key.VKey, Logger: l.logger, Now: time.Now, Capacity: capacity,
+		Metrics: append(l.metrics, l.collectors(s)...),
 	}
 	if l.builds != nil {
 		sc.Builds = l.builds
@@ -138,14 +144,14 @@ func (l *ledger) assemble(ctx context.Context, s *storage) error {
 // which must run; nil if the policy names none.
 func (l *ledger) publishing(ctx context.Context, prover *engine.Prover) (checkpoint.Config, *cosign.Collector) {
 	c := checkpoint.Config{
-		Interval: l.cfg.PublishInterval, Retry: l.cfg.WitnessRetry, Now: time.Now,
+		Interval: l.cfg.PublishInterval, Retry: l.cfg.WitnessRetry, Now: time.Now, Step: l.publicationStep,
 		Warn: func(err error) { l.logger.WarnContext(ctx, "trying again", slog.Any("err", err)) },
 	}
 	if len(l.trust.Witnesses()) == 0 {
 		return c, nil
 	}
 	witnesses := cosign.New(cosign.Config{
-		Policy: l.trust, Log: l.key.Verifier, Logger: l.logger,
+		Policy: l.trust, Log: l.key.Verifier, Logger: l.logger, Metrics: l.watched.witnesses,
 		Prove: func(ctx context.Context, from, to uint64) ([][]byte, error) {
 			return prover.Consistency(ctx, from, to, to)
 		},

@@ -10,9 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 
 	"k8s.io/klog/v2"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -64,8 +67,8 @@ type ready struct {
 }
 
 func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
-	tuneMemory()
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	cfg.Capacity.tuneMemory()
+	logger := slog.New(observe.LogHandler(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})))
 	// Tessera logs through klog, and logs each of its steps at info.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 
@@ -84,14 +87,19 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 	defer func() { _ = grpcListener.Close() }()
 
 	if cfg.Debug != "" {
-		stop, err := serveDebug(cfg.Debug)
+		_, stop, err := daemon.ServeDebug(cfg.Debug)
 		if err != nil {
 			return usageError{err}
 		}
 		defer stop()
 	}
+	traces, err := daemon.StartTracing(ctx, cfg.Tracing, "cairn-ledger", logger)
+	if err != nil {
+		return usageError{err}
+	}
+	defer traces.Stop()
 
-	l, err := openLedger(ctx, cfg, logger)
+	l, err := openLedger(ctx, cfg, logger, traces.Collectors()...)
 	if err != nil {
 		return err
 	}
@@ -109,6 +117,18 @@ func serve(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err erro
 		_, err = fmt.Fprintf(stdout, "%s\n", line)
 		return err
 	})
+}
+
+// evidencePattern matches the files that saveEvidence makes; it is empty if it makes
+// none.
+func (c *config) evidencePattern() string {
+	switch {
+	case c.Distributed == nil:
+		return c.State + ".rollback-*"
+	case c.Distributed.Evidence != "":
+		return filepath.Join(c.Distributed.Evidence, "rollback-*")
+	}
+	return ""
 }
 
 // saveEvidence keeps the checkpoints that prove a rollback: beside the state that

@@ -111,13 +111,15 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// configuration is one to be checked, and what is said of it.
+type configuration struct {
+	name, text string
+	code       int
+	says       string
+}
+
 func TestConfiguration(t *testing.T) {
-	f := newFiles(t)
-	for _, test := range []struct {
-		name, text string
-		code       int
-		says       string
-	}{
+	checkAll(t, []configuration{
 		{"only what must be", paths, 0, ""},
 		{"all there is", paths + `http: 127.0.0.1:0
 grpc: 127.0.0.1:0
@@ -156,6 +158,12 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 		{"a state inside the log, in other words", strings.Replace(paths, "DIR/signed", "DIR/x/../log/./signed", 1), 2, "stands inside log"},
 		{"a negative window", paths + "batchWindow: -1s\n", 2, "must not be negative"},
 		{"no grace", paths + "grace: 0s\n", 2, "must be positive"},
+		{"an unknown log level", paths + "logLevel: loud\n", 2, "loud"},
+	})
+}
+
+func TestDistributedConfiguration(t *testing.T) {
+	checkAll(t, []configuration{
 		{"a front end of several", shared, 0, ""},
 		{"a front end with all there is", shared + "  trillianCA: DIR/ca.pem\n  lease: 5s\n  evidence: DIR\n", 0, ""},
 		{"a directory as bucket", strings.Replace(shared, "s3://cairn-log?region=eu-central-1", "file:///srv/cairn", 1), 0, ""},
@@ -172,8 +180,13 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 		{"an unknown key of what is shared", shared + "  tree: 7\n", 2, "tree"},
 		{"rebuilderd without a place", shared + "rebuilderd: {policy: x}\n", 2, "rebuilderd needs database beside distributed"},
 		{"rebuilderd with one", shared + "rebuilderd: {policy: x, database: DIR/r.db}\n", 0, ""},
-		{"an unknown log level", paths + "logLevel: loud\n", 2, "loud"},
-	} {
+	})
+}
+
+func checkAll(t *testing.T, list []configuration) {
+	t.Helper()
+	f := newFiles(t)
+	for _, test := range list {
 		file := f.write("cairn-ledger.yaml", test.text)
 		code, stdout, stderr := command(t, "-config", file, "-check-config")
 		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {
@@ -241,6 +254,33 @@ func TestVerdictPolicy(t *testing.T) {
 		code, stdout, stderr := command(t, "-config", config)
 		if code != 2 || !strings.Contains(stderr, test.says) || stdout != "" {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 2 and %q", name, code, stdout, stderr, test.says)
+		}
+	}
+}
+
+// TestCapacity checks configurations that would refuse what an idle ledger should take.
+func TestCapacity(t *testing.T) {
+	f := newFiles(t)
+	for _, test := range []struct {
+		name, capacity, says string
+		code                 int
+	}{
+		{"nothing", "{}", "", 0},
+		{"all of it", "{memory: 2GiB, submissions: 1GiB, reads: 64MiB, calls: 32MiB, pending: 16MiB, streams: 9, httpConnections: 99, grpcConnections: 9, verifying: 3}", "", 0},
+		{"little memory", "{memory: 64MiB}", "capacity.memory must be at least 128MiB", 2},
+		{"no size", "{memory: much}", `"much" is no size such as 512MiB`, 2},
+		{"a size below zero", "{reads: -5MiB}", "is no size", 2},
+		{"submissions without room for the largest", "{submissions: 1MiB}", "capacity.submissions is 1048576, and must be at least", 2},
+		{"pending without room for the largest", "{pending: 1KiB}", "capacity.pending must be at least 1MiB", 2},
+		{"no connections", "{httpConnections: 1}", "capacity.httpConnections is 1, and must be at least 16", 2},
+		{"streams below zero", "{streams: -1}", "capacity.streams is -1", 2},
+		{"verifying below zero", "{verifying: -1}", "capacity.verifying must not be negative", 2},
+		{"what there is not", "{cores: 2}", "field cores not found", 2},
+	} {
+		config := f.write("cairn-ledger.yaml", paths+"capacity: "+test.capacity+"\n")
+		code, _, stderr := command(t, "-config", config, "-check-config")
+		if code != test.code || !strings.Contains(stderr, test.says) {
+			t.Errorf("%s: exit code %d, stderr %q; want %d and %q", test.name, code, stderr, test.code, test.says)
 		}
 	}
 }

@@ -25,8 +25,8 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 // flags are the flags as given.
 type flags struct {
-	dev, file, http, name, policy string
-	logs, peers                   list
+	dev, file, http, name, policy, debug string
+	logs, peers                          list
 }
 
 func parseArgs(args []string, stderr io.Writer) (*command, error) {
@@ -48,6 +48,7 @@ func parseArgs(args []string, stderr io.Writer) (*command, error) {
 	fs.StringVar(&cmd.clear, "clear", "", "only let `ORIGIN` be cosigned again, after it was refused")
 	fs.StringVar(&f.http, "http", "", "listen for HTTP on `ADDR`")
 	fs.StringVar(&f.name, "name", "", "the `NAME` of a new key")
+	fs.StringVar(&f.debug, "debug", "", "serve profiles on the loopback `ADDR`")
 	fs.StringVar(&f.policy, "policy", "", "know the witnesses of the tlog-policy in `FILE`")
 	fs.Var(&f.logs, "log", "cosign the log with this key: `VKEY[,URL]`, with the URL of its tiles (repeatable)")
 	fs.Var(&f.peers, "peer", "gossip with this witness: `PEER` is URL, or VKEY,URL, or its name in -policy (repeatable)")
@@ -90,6 +91,7 @@ func (f *flags) config() (c *config, err error) {
 	c.Name = orElse(f.name, c.Name)
 	c.HTTP = orElse(f.http, c.HTTP)
 	c.Policy = orElse(f.policy, c.Policy)
+	c.Debug = orElse(f.debug, c.Debug)
 	for _, s := range f.logs {
 		c.addLog(s)
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
 )
 
 // config is the configuration file. Unknown keys are errors. Relative paths are
@@ -44,6 +46,10 @@ type config struct {
 	Keep time.Duration `yaml:"keep"`
 	// Grace is how long requests may go on after SIGTERM.
 	Grace time.Duration `yaml:"grace"`
+	// Debug is a loopback address for profiles (net/http/pprof); none if empty.
+	Debug string `yaml:"debug"`
+	// Tracing is where OpenTelemetry traces are sent; nowhere if it is left out.
+	Tracing *daemon.Tracing `yaml:"tracing"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel slog.Level `yaml:"logLevel"`
 
@@ -170,5 +176,5 @@ func (c *config) check() error {
 	case c.MaxClockBehind < 0 || c.Keep < 0 || c.Grace <= 0:
 		return errors.New("maxClockBehind and keep must not be negative, and grace must be positive")
 	}
-	return nil
+	return c.Tracing.Check()
 }

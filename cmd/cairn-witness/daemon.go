@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cairnlog/cairn/internal/observe"
+	"github.com/cairnlog/cairn/ledger/door"
 	"github.com/cairnlog/cairn/witness"
 	"github.com/cairnlog/cairn/witness/gossip"
 	"github.com/cairnlog/cairn/witness/state"
@@ -28,13 +30,16 @@ const (
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10
+	// maxConnections bounds the memory of those who send nothing; the longest idle makes
+	// room for a new one.
+	maxConnections = 2048
 )
 
 // thinEvery is how often old records are thinned.
 const thinEvery = time.Hour
 
-// daemon is the parts of one witness.
-type daemon struct {
+// witnessDaemon is the parts of one witness.
+type witnessDaemon struct {
 	config  *config
 	witness *witness.Witness
 	gossip  *gossip.Node
@@ -44,9 +49,10 @@ type daemon struct {
 	handler http.Handler
 }
 
-func newDaemon(ctx context.Context, c *config, p *parts, id *identity, logger *slog.Logger) (*daemon, error) {
+func newDaemon(ctx context.Context, c *config, p *parts, id *identity, logger *slog.Logger, metrics ...prometheus.Collector) (*witnessDaemon, error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(metrics...)
 	if len(p.logs) == 0 {
 		logger.Warn("no logs are configured: every request will be refused (-log VKEY)")
 	}
@@ -69,14 +75,14 @@ func newDaemon(ctx context.Context, c *config, p *parts, id *identity, logger *s
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{config: c, witness: w, gossip: node, state: id.state, logs: p.logs, logger: logger}
+	d := &witnessDaemon{config: c, witness: w, gossip: node, state: id.state, logs: p.logs, logger: logger}
 	mux := http.NewServeMux()
 	w.Register(mux)
 	node.Register(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", d.serveReady)
-	d.handler = mux
+	d.handler = observe.Handler(mux, logger)
 	return d, nil
 }
 
@@ -92,7 +98,7 @@ func newClient() *http.Client {
 	}
 }
 
-func (d *daemon) serveReady(rw http.ResponseWriter, _ *http.Request) {
+func (d *witnessDaemon) serveReady(rw http.ResponseWriter, _ *http.Request) {
 	select {
 	case <-d.state.Broken():
 		http.Error(rw, "the state cannot be written", http.StatusServiceUnavailable)
@@ -108,14 +114,16 @@ func (d *daemon) serveReady(rw http.ResponseWriter, _ *http.Request) {
 // run serves until ctx is done or the state cannot be written, and calls ready
 // once the witness cosigns. It serves before: peers that start at the same time
 // ask each other what they saw.
-func (d *daemon) run(ctx context.Context, listener net.Listener, ready func() error) error {
+func (d *witnessDaemon) run(ctx context.Context, listener net.Listener, ready func() error) error {
+	connections := door.NewConnections(maxConnections, nil)
 	server := &http.Server{
-		Handler: d.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		ConnState: connections.State,
+		Handler:   d.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(d.logger.Handler(), slog.LevelDebug),
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(connections.Listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving HTTP: %w", err)
 		}
 		return nil
@@ -144,7 +152,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener, ready func() er
 }
 
 // start asks the peers, lets the witness cosign, and gossips until ctx is done.
-func (d *daemon) start(ctx context.Context, ready func() error) error {
+func (d *witnessDaemon) start(ctx context.Context, ready func() error) error {
 	if err := d.gossip.SelfCheck(ctx, d.config.Gossip.StartWait, d.config.Gossip.StartPeers); err != nil {
 		if ctx.Err() != nil {
 			return nil // asked to stop before it was ready
@@ -159,7 +167,7 @@ func (d *daemon) start(ctx context.Context, ready func() error) error {
 }
 
 // maintain thins old records.
-func (d *daemon) maintain(ctx context.Context) error {
+func (d *witnessDaemon) maintain(ctx context.Context) error {
 	if d.config.Keep == 0 {
 		return nil
 	}

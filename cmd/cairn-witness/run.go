@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/witness"
 	"github.com/cairnlog/cairn/witness/state"
@@ -102,7 +104,7 @@ type ready struct {
 }
 
 func serve(ctx context.Context, c *config, stdout, stderr io.Writer) (err error) {
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	logger := slog.New(observe.LogHandler(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.LogLevel})))
 	parts, err := resolve(c)
 	if err != nil {
 		return err
@@ -112,12 +114,24 @@ func serve(ctx context.Context, c *config, stdout, stderr io.Writer) (err error)
 		return usageError{fmt.Errorf("listening for HTTP: %w", err)}
 	}
 	defer func() { _ = listener.Close() }()
+	if c.Debug != "" {
+		_, stop, err := daemon.ServeDebug(c.Debug)
+		if err != nil {
+			return usageError{err}
+		}
+		defer stop()
+	}
+	traces, err := daemon.StartTracing(ctx, c.Tracing, "cairn-witness", logger)
+	if err != nil {
+		return usageError{err}
+	}
+	defer traces.Stop()
 	id, err := openIdentity(ctx, c, stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, id.Close()) }()
-	d, err := newDaemon(ctx, c, parts, id, logger)
+	d, err := newDaemon(ctx, c, parts, id, logger, traces.Collectors()...)
 	if err != nil {
 		return err
 	}

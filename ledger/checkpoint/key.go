@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/cairnlog/cairn/internal/private"
 	"github.com/cairnlog/cairn/ledger/internal/durable"
 )
 
@@ -33,7 +34,7 @@ func ReadKey(path string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the log's key: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); private.Exposed(path, mode) {
 		return nil, fmt.Errorf("the log's key %s has mode %04o, so others may read it: chmod 600 it", path, mode)
 	}
 	text, err := os.ReadFile(path)

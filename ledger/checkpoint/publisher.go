@@ -78,6 +78,10 @@ type Config struct {
 	Now                      func() time.Time
 	// Warn is told what is tried again.
 	Warn func(error)
+	// Step is told of each step of a publication, "publish" and what begins with
+	// "publish." within it; it returns the context for the step and what to call at
+	// its end. It may be nil.
+	Step func(ctx context.Context, name string) (context.Context, func(error))
 }
 
 // Publisher makes the log's growth public: it waits to be told that the log
@@ -271,26 +275,54 @@ func (p *Publisher) publish(ctx context.Context, again bool) error {
 	if p.cfg.Witnesses != nil && !p.confirmed {
 		return fmt.Errorf("%w: none confirmed the state yet", ErrUnwitnessed)
 	}
-	if err := p.cfg.Index(ctx, size); err != nil {
+	return p.do(ctx, "publish", func(ctx context.Context) error { return p.publishSize(ctx, size) })
+}
+
+// do does a step that Config.Step is told of.
+func (p *Publisher) do(ctx context.Context, name string, f func(context.Context) error) error {
+	if p.cfg.Step == nil {
+		return f(ctx)
+	}
+	ctx, end := p.cfg.Step(ctx, name)
+	err := f(ctx)
+	end(err)
+	return err
+}
+
+func (p *Publisher) publishSize(ctx context.Context, size uint64) error {
+	err := p.do(ctx, "publish.index", func(ctx context.Context) error { return p.cfg.Index(ctx, size) })
+	if err != nil {
 		return fmt.Errorf("indexing up to %d: %w", size, err)
 	}
-	root, err := p.cfg.Proofs.Root(ctx, size, size)
+	var tree tlog.Tree
+	var signed []byte
+	err = p.do(ctx, "publish.sign", func(ctx context.Context) (err error) {
+		tree, signed, err = p.sign(ctx, size)
+		return err
+	})
+	if err == nil && p.cfg.Witnesses != nil {
+		err = p.do(ctx, "publish.cosign", func(ctx context.Context) (err error) {
+			signed, err = p.cfg.Witnesses.Cosign(ctx, signed, tree)
+			return err
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("publishing size %d: %w", size, err)
+	}
+	return p.makePublic(ctx, signed, tree)
+}
+
+// sign signs the log's tree of a size.
+func (p *Publisher) sign(ctx context.Context, size uint64) (tlog.Tree, []byte, error) {
+	root, err := p.cfg.Proofs.Root(ctx, size, size)
+	if err != nil {
+		return tlog.Tree{}, nil, err
 	}
 	tree := tlog.Tree{N: int64(size), Hash: tlog.Hash(root)}
 	signed, err := p.cfg.Guard.Sign(ctx, tree, func(ctx context.Context, from, to uint64) ([][]byte, error) {
 		return p.cfg.Proofs.Consistency(ctx, from, to, size)
 	})
-	if err != nil {
-		return fmt.Errorf("publishing size %d: %w", size, err)
-	}
-	if p.cfg.Witnesses != nil {
-		if signed, err = p.cfg.Witnesses.Cosign(ctx, signed, tree); err != nil {
-			return fmt.Errorf("publishing size %d: %w", size, err)
-		}
-	}
-	return p.makePublic(ctx, signed, tree)
+	return tree, signed, err
 }
 
 // publishLate adds cosignatures to the latest checkpoint.
@@ -299,10 +331,11 @@ func (p *Publisher) publishLate(ctx context.Context) error {
 	if latest == nil {
 		return nil
 	}
-	if merged, ok := p.cfg.Witnesses.Late(latest.Signed, latest.Tree); ok {
-		return p.makePublic(ctx, merged, latest.Tree)
+	merged, ok := p.cfg.Witnesses.Late(latest.Signed, latest.Tree)
+	if !ok {
+		return nil
 	}
-	return nil
+	return p.do(ctx, "publish.late", func(ctx context.Context) error { return p.makePublic(ctx, merged, latest.Tree) })
 }
 
 // makePublic is the only way to a public checkpoint: the policy must accept it.
@@ -315,11 +348,13 @@ func (p *Publisher) makePublic(ctx context.Context, signed []byte, tree tlog.Tre
 		return errors.New("publishing: the signed checkpoint is not of the tree that was to be signed")
 	}
 	if p.cfg.Archive != nil {
-		if err := p.cfg.Archive.Add(ctx, signed); err != nil {
+		err := p.do(ctx, "publish.archive", func(ctx context.Context) error { return p.cfg.Archive.Add(ctx, signed) })
+		if err != nil {
 			return fmt.Errorf("publishing size %d: %w", tree.N, err)
 		}
 	}
-	if err := p.cfg.Log.Publish(ctx, signed); err != nil {
+	err = p.do(ctx, "publish.store", func(ctx context.Context) error { return p.cfg.Log.Publish(ctx, signed) })
+	if err != nil {
 		return fmt.Errorf("publishing size %d: %w", tree.N, err)
 	}
 	return p.cfg.Board.Show(&Published{Checkpoint: checked, Signed: signed, At: p.cfg.Now()})

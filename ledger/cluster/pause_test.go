@@ -28,6 +28,7 @@ func TestPausedPublisher(t *testing.T) {
 			b.publishUntil(9)
 
 			resume()
+			a.grow <- struct{}{} // it tries again, and finds out
 			await(t, "the end of a's term", a.ended)
 			a.publishUntil(uint64(b.board.Latest().N)+2, b)
 			b.end()
@@ -41,7 +42,7 @@ func TestPausedPublisher(t *testing.T) {
 // TestDatabaseRestarts stops the database while a publisher is at each point of a
 // publication. Nobody else is there to take over.
 func TestDatabaseRestarts(t *testing.T) {
-	server := pgtest.Start(t)
+	server := pgtest.Start(t, "fsync=off") // a process is killed, not the machine
 	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
 			w := newWorld(t, server)

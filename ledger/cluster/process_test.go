@@ -15,7 +15,6 @@ import (
 	"github.com/cairnlog/cairn/ledger/cluster"
 	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/engine"
-	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/tlogproof"
 )
 
@@ -63,7 +62,7 @@ func (p *process) Published(context.Context) ([]byte, error) {
 func (p *process) Root(ctx context.Context, size, _ uint64) ([]byte, error) {
 	log := p.log(ctx)
 	if int64(size) > log.size {
-		return nil, &reason.Error{Reason: reason.StorageUnavailable, Message: "the tiles are not there yet"}
+		return nil, unavailable
 	}
 	tree := log.tree(int64(size))
 	p.do(func() { p.of[tree] = history{log.hashes[:tlog.StoredHashCount(tree.N)], tree.N} })
@@ -77,7 +76,7 @@ func (p *process) Consistency(ctx context.Context, from, to, _ uint64) ([][]byte
 	}
 	log := p.log(ctx)
 	if int64(to) > log.size {
-		return nil, &reason.Error{Reason: reason.StorageUnavailable, Message: "the tiles are not there yet"}
+		return nil, unavailable
 	}
 	return log.consistency(int64(from), int64(to))
 }
@@ -107,7 +106,7 @@ func (s pen) Sign(msg []byte) ([]byte, error) {
 type witnesses struct{ p *process }
 
 // check compares a tree with the largest that was cosigned.
-func (w witnesses) check(tree tlog.Tree, signed []byte) error {
+func (w witnesses) check(tree tlog.Tree) error {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,14 +123,14 @@ func (w witnesses) check(tree tlog.Tree, signed []byte) error {
 }
 
 // Handshake implements checkpoint.Witnesses.
-func (w witnesses) Handshake(_ context.Context, signed []byte, tree tlog.Tree) error {
-	return w.check(tree, signed)
+func (w witnesses) Handshake(_ context.Context, _ []byte, tree tlog.Tree) error {
+	return w.check(tree)
 }
 
 // Cosign implements checkpoint.Witnesses.
 func (w witnesses) Cosign(_ context.Context, signed []byte, tree tlog.Tree) ([]byte, error) {
 	w.p.gate(beforeCosign)
-	if err := w.check(tree, signed); err != nil {
+	if err := w.check(tree); err != nil {
 		return nil, err
 	}
 	n, err := note.Open(signed, note.VerifierList(w.p.verifier))
@@ -175,6 +174,10 @@ func (p *process) publish(ctx context.Context, t *cluster.Term) error {
 		}
 		p.do(func() { own.history = p.of[c.Tree] })
 	}
+	return p.publishOf(ctx, t, own)
+}
+
+func (p *process) publishOf(ctx context.Context, t *cluster.Term, own *view) error {
 	ctx = context.WithValue(ctx, viewKey{}, own)
 	pub, err := t.Publisher(ctx, pen{p.key, p}, checkpoint.Config{
 		Index: func(context.Context, uint64) error { return nil }, Witnesses: witnesses{p},

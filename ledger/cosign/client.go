@@ -17,6 +17,7 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
 
@@ -78,6 +79,7 @@ func (p *peer) addCheckpoint(ctx context.Context, old int64, proof [][]byte, sig
 	if err != nil {
 		return note.Signature{}, err
 	}
+	observe.Inject(ctx, req.Header)
 	status, header, answer, err := p.do(req)
 	if err != nil {
 		return note.Signature{}, err

@@ -25,9 +25,11 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
@@ -40,6 +42,8 @@ type Config struct {
 	// Prove returns a consistency proof between two sizes of the log.
 	Prove  checkpoint.ProveFunc
 	Logger *slog.Logger
+	// Metrics show what the witnesses answer; nil for nobody.
+	Metrics *Metrics
 	// RequestTimeout bounds one request to a witness; default 3 s.
 	RequestTimeout time.Duration
 	// CollectTimeout bounds the wait for a quorum; default 5 s.
@@ -73,6 +77,9 @@ func New(cfg Config) *Collector {
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 3*time.Second)
 	cfg.CollectTimeout = cmp.Or(cfg.CollectTimeout, 5*time.Second)
 	cfg.Pause = cmp.Or(cfg.Pause, 250*time.Millisecond)
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
 	c := &Collector{cfg: cfg, client: newHTTPClient(), arrived: make(chan struct{}, 1), tree: tlog.Tree{N: unknownSize}}
 	for _, w := range cfg.Policy.Witnesses() {
 		if w.URL != "" {
@@ -83,6 +90,7 @@ func New(cfg Config) *Collector {
 				target:    make(chan target, 1),
 				pause:     cfg.Pause,
 			})
+			cfg.Metrics.know(w.Name)
 		}
 	}
 	return c
@@ -101,7 +109,7 @@ func (c *Collector) Run(ctx context.Context) {
 // Cosign implements checkpoint.Witnesses: it returns as soon as the
 // cosignatures satisfy the policy.
 func (c *Collector) Cosign(ctx context.Context, signed []byte, tree tlog.Tree) ([]byte, error) {
-	c.begin(signed, tree)
+	c.begin(ctx, signed, tree)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.CollectTimeout)
 	defer cancel()
 	for {
@@ -109,9 +117,14 @@ func (c *Collector) Cosign(ctx context.Context, signed []byte, tree tlog.Tree) (
 		if err != nil {
 			return nil, err
 		}
-		if _, _, refused := torchwood.VerifyCheckpoint(merged, c.cfg.Policy); refused == nil {
+		_, n, refused := torchwood.VerifyCheckpoint(merged, c.cfg.Policy)
+		if refused == nil {
+			c.attempted(n.Sigs)
 			return merged, nil
 		} else if ctx.Err() != nil {
+			if n, err := openAll(merged, c.cfg.Policy); err == nil {
+				c.attempted(n.Sigs)
+			}
 			return nil, fmt.Errorf("%w for size %d: %w", checkpoint.ErrUnwitnessed, tree.N, refused)
 		}
 		select {
@@ -133,6 +146,9 @@ func (c *Collector) Late(published []byte, tree tlog.Tree) ([]byte, bool) {
 	if err != nil || len(merged) == len(published) {
 		return nil, false
 	}
+	if n, err := openAll(merged, c.cfg.Policy); err == nil {
+		c.attempted(n.Sigs)
+	}
 	return merged, true
 }
 
@@ -140,12 +156,12 @@ func (c *Collector) Late(published []byte, tree tlog.Tree) ([]byte, bool) {
 func (c *Collector) Arrived() <-chan struct{} { return c.arrived }
 
 // begin makes every worker ask for the cosignature of a checkpoint.
-func (c *Collector) begin(signed []byte, tree tlog.Tree) {
+func (c *Collector) begin(ctx context.Context, signed []byte, tree tlog.Tree) {
 	c.mu.Lock()
 	c.tree, c.sigs = tree, make(map[string]note.Signature)
 	c.mu.Unlock()
 	for _, w := range c.workers {
-		w.aim(target{signed: signed, tree: tree})
+		w.aim(target{signed: signed, tree: tree, place: observe.Here(ctx)})
 	}
 }
 
@@ -213,6 +229,7 @@ func openAll(signed []byte, known note.Verifiers) (*note.Note, error) {
 type target struct {
 	signed []byte
 	tree   tlog.Tree
+	place  trace.SpanContext // of the publication
 }
 
 // worker asks one witness.
@@ -263,7 +280,11 @@ func (w *worker) run(ctx context.Context) {
 
 // attempt asks for a cosignature once, and reports whether it came.
 func (w *worker) attempt(ctx context.Context, t target) bool {
+	ctx, span := observe.StartClient(observe.At(ctx, t.place), "cosign.ask")
+	span.Text("cairn.witness", w.peer.witness.Name)
 	sig, err := w.ask(ctx, t)
+	span.End(err)
+	w.asked(err)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.logger.WarnContext(ctx, "no cosignature", slog.Int64("size", t.tree.N), slog.Any("err", err))

@@ -49,7 +49,7 @@ func (c *Collector) Handshake(ctx context.Context, signed []byte, tree tlog.Tree
 	)
 	for _, w := range c.workers {
 		wg.Go(func() {
-			err := w.greet(ctx, target{signed, tree})
+			err := w.greet(ctx, target{signed: signed, tree: tree})
 			mu.Lock()
 			defer mu.Unlock()
 			var rollback *RollbackError

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/trillian"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cairnlog/cairn/ledger/engine"
 )
@@ -64,4 +65,25 @@ func TestTrillianLostFullTiles(t *testing.T) {
 	if diff := cmp.Diff(want, leaves(t, log, 1100)); diff != "" {
 		t.Errorf("the entries differ:\n%s", diff)
 	}
+}
+
+// TestTrillianLostTilesOfAnotherTree has all tiles vanish, and Trillian's leaves be
+// others than those that were published.
+func TestTrillianLostTilesOfAnotherTree(t *testing.T) {
+	w := newWorld(t)
+	p := w.run(t)
+	want := place(t, p, "leaf", 600)
+	awaitSize(t, p, 600)
+	publish(t, p, tlog.Tree{N: 500, Hash: treeOf(t, want[:499]).Hash})
+	p.kill()
+	var lost []string
+	for _, key := range w.bucket.Keys() {
+		if key != "checkpoint" {
+			lost = append(lost, key)
+		}
+	}
+	if err := w.bucket.Delete(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	contradicts(t, w.run(t), "at size 500 have the root")
 }

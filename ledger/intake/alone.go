@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/store"
 )
@@ -20,13 +21,24 @@ func (in *Intake) runAlone(ctx context.Context) {
 		in.resolve()
 	}()
 	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
-		if err := in.append(context.WithoutCancel(ctx), batch); err != nil {
+		work, span := startBatch(context.WithoutCancel(ctx), batch)
+		err := in.append(work, batch)
+		span.End(err)
+		if err != nil {
 			in.Halt(err)
 			break
 		}
 	}
 	close(in.appended)
 	<-resolved
+}
+
+// appended is a batch whose leaves were given to the log, which is a step that ends
+// when all have their indexes.
+type appended struct {
+	calls []*call
+	ctx   context.Context // of the batch
+	span  observe.Span    // of the step
 }
 
 // append makes a batch's bytes durable and appends its leaves.
@@ -52,22 +64,26 @@ func (in *Intake) append(ctx context.Context, batch []*call) error {
 	if len(accepted) == 0 {
 		return nil
 	}
-	if err := in.cfg.Blobs.Put(ctx, blobs); err != nil {
+	err = in.step(ctx, "blobs.put", func(ctx context.Context) error { return in.cfg.Blobs.Put(ctx, blobs) })
+	if err != nil {
 		return err
 	}
+	appending, span := observe.Start(ctx, "log.append")
 	for _, c := range accepted {
-		c.future = in.cfg.Log.Append(ctx, c.att.Text)
+		c.future = in.cfg.Log.Append(appending, c.att.Text)
 	}
-	in.appended <- accepted
+	in.appended <- appended{accepted, ctx, span}
 	return nil
 }
 
 // resolve waits for the indexes of appended batches, in order.
 func (in *Intake) resolve() {
 	for batch := range in.appended {
-		for _, c := range batch {
+		var failed error
+		for _, c := range batch.calls {
 			index, err := c.future()
 			if err != nil {
+				failed = err
 				in.Halt(err)
 				continue
 			}
@@ -75,6 +91,9 @@ func (in *Intake) resolve() {
 			in.letGo(c)
 			close(c.done)
 		}
+		batch.span.End(failed)
+		in.sawFailure("log.append", failed)
+		in.unpublished.Put(batch.ctx)
 		in.cfg.Grew()
 	}
 }

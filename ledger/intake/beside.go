@@ -59,14 +59,14 @@ func (in *Intake) CatchUp(ctx context.Context) error {
 // asks whether there is more to know of them: what another intake acknowledged
 // before must count here.
 func (in *Intake) open(ctx context.Context, raw []byte) (*attest.Attestation, error) {
-	att, err := attest.Open(raw, in.ring)
+	att, err := in.openInTurn(ctx, raw)
 	if in.others == nil || !aboutKeys(err) {
 		return att, err
 	}
 	if err := in.CatchUp(ctx); err != nil {
 		return nil, err
 	}
-	return attest.Open(raw, in.ring)
+	return in.openInTurn(ctx, raw)
 }
 
 // aboutKeys reports whether a refusal may be none by what later entries say.
@@ -97,6 +97,8 @@ func (in *Intake) runBeside(ctx context.Context) {
 // settle places a batch, and again what of it was not placed because the keys had
 // changed. It is called, as place is, with a place taken in others.placing.
 func (in *Intake) settle(ctx context.Context, batch []*call) {
+	ctx, span := startBatch(ctx, batch)
+	defer span.End(nil)
 	again, behind := in.place(ctx, batch, true)
 	<-in.others.placing
 	if len(again) == 0 {
@@ -184,14 +186,19 @@ func (in *Intake) place(ctx context.Context, batch []*call, first bool) (again [
 	return in.placed(accepted, placed, again)
 }
 
-func (in *Intake) putAndPlace(ctx context.Context, blobs []store.Blob, entries []engine.Entry) ([]engine.Placed, error) {
-	if err := in.cfg.Blobs.Put(ctx, blobs); err != nil {
+func (in *Intake) putAndPlace(ctx context.Context, blobs []store.Blob, entries []engine.Entry) (placed []engine.Placed, err error) {
+	err = in.step(ctx, "blobs.put", func(ctx context.Context) error { return in.cfg.Blobs.Put(ctx, blobs) })
+	if err != nil {
 		return nil, err
 	}
-	placed, err := in.others.log.Place(ctx, entries)
+	err = in.step(ctx, "log.place", func(ctx context.Context) (err error) {
+		placed, err = in.others.log.Place(ctx, entries)
+		return err
+	})
 	if err == nil && len(placed) != len(entries) {
 		err = fmt.Errorf("%w: the log placed %d of %d entries", errContradiction, len(placed), len(entries))
 	}
+	in.unpublished.Put(ctx)
 	return placed, err
 }
 

@@ -22,17 +22,23 @@
 //     log's leaf hash.
 //   - The first failure of storage halts the intake for good: what happened is
 //     found out by the next start, from storage.
-//   - The work queued is bounded in number and in bytes.
+//   - The work queued is bounded in number and in bytes, and what is verified at once
+//     in number, so that those who read keep their share of the cores.
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/keys"
@@ -44,7 +50,7 @@ import (
 // Bounds of the work under way.
 const (
 	maxQueued     = 16384                 // submissions waiting for a batch
-	maxBytes      = 256 << 20             // bytes of attestations under way
+	defaultBytes  = 256 << 20             // bytes of attestations under way
 	maxBatch      = 1024                  // submissions in one transaction
 	maxBatchBytes = 16 << 20              // bytes in one transaction
 	retryOverload = 2 * time.Second       // advice to a refused submitter
@@ -64,6 +70,13 @@ type Config struct {
 	// Certificate refuses an attestation whose key comes with a certificate that is
 	// not trusted; nil refuses them all.
 	Certificate func(*attest.Attestation) error
+	// Failed is told what of storage failed; it may be nil.
+	Failed func(operation string, err error)
+	// Verifying is how many submissions are verified at once: one for each core if it is
+	// 0. More would only keep everything else from the cores.
+	Verifying int
+	// MaxBytes is how many bytes of attestations may be under way; 256 MiB if it is 0.
+	MaxBytes int64
 	// Grew is called when entries were appended.
 	Grew func()
 }
@@ -75,8 +88,11 @@ type Intake struct {
 	limits   *limiters
 	others   *others // nil if the log has no other intake
 	queue    chan *call
-	appended chan []*call // by an intake that is alone
+	appended chan appended // by an intake that is alone
 	bytes    atomic.Int64
+	cores    chan struct{} // a place for each who may verify
+
+	unpublished observe.Handover // where in traces batches were appended
 
 	mu    sync.Mutex
 	calls map[store.Term]*call // under way, by each of their terms
@@ -90,6 +106,7 @@ type call struct {
 	att    *attest.Attestation
 	terms  [2]store.Term // as of termsOf
 	future engine.Future
+	asked  trace.SpanContext // where in a trace it was submitted
 
 	done    chan struct{} // closed when the fields below are set
 	index   uint64
@@ -112,13 +129,16 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 	if err := loadKeys(ctx, history, cfg.Index); err != nil {
 		return nil, err
 	}
+	cfg.Verifying = cmp.Or(cfg.Verifying, runtime.GOMAXPROCS(0))
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultBytes)
 	halted, halt := context.WithCancelCause(context.Background())
 	in := &Intake{
 		cfg:      cfg,
 		ring:     keys.NewAdmission(history),
 		limits:   newLimiters(cfg.Limits),
 		queue:    make(chan *call, maxQueued),
-		appended: make(chan []*call, 2),
+		appended: make(chan appended, 2),
+		cores:    make(chan struct{}, cfg.Verifying),
 		calls:    make(map[store.Term]*call),
 		halt:     halt,
 		halted:   halted,
@@ -148,22 +168,17 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 	}
 	held := int64(len(raw))
 	defer func() { in.bytes.Add(-held) }()
-	if in.bytes.Add(held) > maxBytes {
-		return nil, overloaded("bytes", maxBytes)
+	if in.bytes.Add(held) > in.cfg.MaxBytes {
+		return nil, overloaded("bytes", in.cfg.MaxBytes)
 	}
-	att, err := in.open(ctx, raw)
+	att, err := in.verify(ctx, raw, accept)
 	if err != nil {
-		return nil, err
-	}
-	if err := accept(att); err != nil {
-		return nil, err
-	}
-	if err := in.trusted(att); err != nil {
 		return nil, err
 	}
 	c, first := in.join(att)
 	if first {
 		held = 0 // the call holds them now, also if ctx ends before it
+		c.asked = observe.Here(ctx)
 		in.begin(c)
 	}
 	select {
@@ -181,14 +196,14 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 
 // trusted refuses an attestation with a certificate that nobody vouches for: its key
 // needs no enrolment, so that anybody could make one up.
-func (in *Intake) trusted(att *attest.Attestation) error {
+func (in *Intake) trusted(ctx context.Context, att *attest.Attestation) error {
 	switch {
 	case !att.Certified():
 		return nil
 	case in.cfg.Certificate == nil:
 		return reason.Errorf(reason.CertificateUntrusted, "this ledger was given no trusted root, and takes no bundle with a certificate")
 	}
-	return in.cfg.Certificate(att)
+	return in.inTurn(ctx, func() error { return in.cfg.Certificate(att) })
 }
 
 // termsOf returns what no two entries have in common. The same bytes may have
@@ -223,7 +238,7 @@ func (in *Intake) begin(c *call) {
 	}
 }
 
-func overloaded(what string, limit int) error {
+func overloaded(what string, limit int64) error {
 	return &reason.Error{
 		Reason:     reason.Overloaded,
 		Message:    fmt.Sprintf("the ledger has %d %s under way, as many as it takes", limit, what),
@@ -318,7 +333,11 @@ func (in *Intake) answerKnown(ctx context.Context, batch []*call) ([]*call, erro
 	for _, c := range batch {
 		terms = append(terms, c.terms[:]...)
 	}
-	first, err := in.cfg.Index.First(ctx, terms)
+	var first []uint64
+	err := in.step(ctx, "index.lookup", func(ctx context.Context) (err error) {
+		first, err = in.cfg.Index.First(ctx, terms)
+		return err
+	})
 	if err != nil {
 		return batch, err
 	}

@@ -314,10 +314,10 @@ func testBytesAreBounded(t *testing.T, newDisk func() *disk) {
 	if got := r.bytes.Load(); got != held {
 		t.Errorf("%d bytes are under way, want the %d in the queue", got, held)
 	}
-	r.bytes.Add(maxBytes)
+	r.bytes.Add(r.cfg.MaxBytes)
 	_, err := r.Submit(t.Context(), a.about(5), "127.0.0.1")
 	wantReason(t, "with too many bytes under way", err, reason.Overloaded)
-	r.bytes.Add(-maxBytes)
+	r.bytes.Add(-r.cfg.MaxBytes)
 
 	// What was given up is logged all the same, and then lets go of its bytes.
 	r.start()

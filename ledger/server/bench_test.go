@@ -55,6 +55,13 @@ func benchServer(b testing.TB, entries int) served {
 // benchServe serves a ledger of these parts until the test ends.
 func benchServe(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher) served {
 	b.Helper()
+	_, addresses := benchServeAs(b, cfg, in, pub)
+	return addresses
+}
+
+// benchServeAs is benchServe, and returns the server, too.
+func benchServeAs(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher) (*server.Server, served) {
+	b.Helper()
 	ctx := context.Background()
 	s, err := server.New(ctx, *cfg)
 	if err != nil {
@@ -94,7 +101,7 @@ func benchServe(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkp
 	if _, err := cfg.Board.Wait(patience, 0); err != nil {
 		b.Fatal(err)
 	}
-	return served{httpListener.Addr().String(), grpcListener.Addr().String(), cfg.Rekor}
+	return s, served{httpListener.Addr().String(), grpcListener.Addr().String(), cfg.Rekor}
 }
 
 func benchListen(b testing.TB) net.Listener {

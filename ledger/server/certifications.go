@@ -3,8 +3,8 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -210,12 +210,11 @@ func (c *certifications) put(ctx context.Context, r *http.Request) (*answer, err
 	if err != nil {
 		return nil, err
 	}
-	// What is one byte over the limit is refused as too large.
-	raw, err := io.ReadAll(io.LimitReader(r.Body, attest.MaxEnvelope+1))
-	if err != nil {
-		return nil, reason.Errorf(reason.DeadlinePassed, "reading the attestation: %w", err)
+	body, ok := r.Body.(*heldBody)
+	if !ok {
+		return nil, errors.New("the body of a submission was not read at the door")
 	}
-	result, err := c.service.intake.SubmitIf(ctx, raw, hostOf(r.RemoteAddr), func(att *attest.Attestation) error { return about(req, att) })
+	result, err := c.service.intake.SubmitIf(ctx, body.raw, hostOf(r.RemoteAddr), func(att *attest.Attestation) error { return about(req, att) })
 	if err != nil {
 		return nil, helpEnrol(r, err)
 	}

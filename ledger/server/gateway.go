@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
@@ -48,7 +49,9 @@ func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, builds cai
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
-			return metadata.Pairs(mdRemote, hostOf(r.RemoteAddr), mdRequestID, r.Header.Get(mdRequestID))
+			md := metadata.Pairs(mdRemote, hostOf(r.RemoteAddr), mdRequestID, observe.ID(r.Context()))
+			observe.InjectInto(r.Context(), mdCarrier(md))
+			return md
 		}),
 		runtime.WithForwardResponseOption(setStatus),
 		runtime.WithErrorHandler(writeError),
@@ -69,9 +72,9 @@ func newGateway(ctx context.Context, svc cairnv1.LedgerServiceServer, builds cai
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A body that is one byte over the limit is refused as too large; what
 	// follows that byte is never read.
-	r.Body = limitedBody{io.LimitReader(r.Body, attest.MaxEnvelope+1), r.Body}
-	r.Header.Set(mdRequestID, newRequestID())
-	w.Header().Set("X-Request-Id", r.Header.Get(mdRequestID))
+	if _, held := r.Body.(*heldBody); !held {
+		r.Body = limitedBody{io.LimitReader(r.Body, attest.MaxEnvelope+1), r.Body}
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	g.mux.ServeHTTP(w, r)
 }
@@ -92,6 +95,10 @@ func (m rawBody) NewDecoder(r io.Reader) runtime.Decoder {
 		if !ok {
 			return m.JSONPb.NewDecoder(r).Decode(v)
 		}
+		if h, ok := r.(*heldBody); ok {
+			*raw = h.raw
+			return nil
+		}
 		b, err := io.ReadAll(r)
 		*raw = b
 		return err
@@ -100,7 +107,10 @@ func (m rawBody) NewDecoder(r io.Reader) runtime.Decoder {
 
 // setStatus answers 201 to a submission that added an entry, and to every one of
 // Rekor's clients: they take nothing else for a success.
-func setStatus(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+func setStatus(ctx context.Context, w http.ResponseWriter, m proto.Message) error {
+	if err := holdAnswer(ctx, m); err != nil {
+		return err
+	}
 	switch m := m.(type) {
 	case *cairnv1.SubmitAttestationResponse:
 		if m.Created {
@@ -114,7 +124,7 @@ func setStatus(_ context.Context, w http.ResponseWriter, m proto.Message) error 
 
 // writeError answers with the status as JSON, and the HTTP status of its
 // reason.
-func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	var routing *runtime.HTTPStatusError
 	if errors.As(err, &routing) {
 		err = routing.Err
@@ -132,7 +142,7 @@ func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w h
 		}
 	}
 	if !known {
-		st = withReason(st)
+		st = withReason(r.Context(), st)
 	}
 	if routing != nil {
 		code = routing.HTTPStatus
@@ -141,7 +151,7 @@ func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w h
 }
 
 // withReason gives a reason to an error of the gateway or of gRPC itself.
-func withReason(st *status.Status) *status.Status {
+func withReason(ctx context.Context, st *status.Status) *status.Status {
 	r := reason.InternalError
 	switch st.Code() {
 	case codes.InvalidArgument, codes.NotFound, codes.Unimplemented, codes.OutOfRange:
@@ -153,7 +163,7 @@ func withReason(st *status.Status) *status.Status {
 	case codes.Unavailable:
 		r = reason.ShuttingDown
 	}
-	detailed, err := st.WithDetails(&errdetails.ErrorInfo{Reason: string(r), Domain: reason.Domain})
+	detailed, err := st.WithDetails(errorInfo(ctx, r))
 	if err != nil {
 		return st
 	}

@@ -30,6 +30,7 @@ func newMetrics(reg prometheus.Registerer, board *checkpoint.Board, now func() t
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}, []string{"method"}),
 	}
+	started := now()
 	published := func(f func(*checkpoint.Published) float64) func() float64 {
 		return func() float64 {
 			if p := board.Latest(); p != nil {
@@ -46,8 +47,13 @@ func newMetrics(reg prometheus.Registerer, board *checkpoint.Board, now func() t
 		}, published(func(p *checkpoint.Published) float64 { return float64(p.N) })),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "cairn_ledger_checkpoint_age_seconds",
-			Help: "Time since the latest checkpoint was published.",
-		}, published(func(p *checkpoint.Published) float64 { return now().Sub(p.At).Seconds() })),
+			Help: "Time since the latest checkpoint was published; since the start, if none was.",
+		}, func() float64 {
+			if p := board.Latest(); p != nil {
+				return now().Sub(p.At).Seconds()
+			}
+			return now().Sub(started).Seconds()
+		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "cairn_ledger_pending_submissions",
 			Help: "Submissions that are not indexed yet.",
@@ -55,8 +61,11 @@ func newMetrics(reg prometheus.Registerer, board *checkpoint.Board, now func() t
 	return m
 }
 
+// methodName returns the name of a method without its service.
+func methodName(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
+
 func (m *metrics) request(method string, row reason.Row, took time.Duration) {
-	method = method[strings.LastIndexByte(method, '/')+1:]
+	method = methodName(method)
 	r := string(row.Reason)
 	if r == "" {
 		r = "OK"

@@ -14,7 +14,6 @@ import (
 	commonv1 "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	rekorv1 "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	rekorpb "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
-	"google.golang.org/grpc/status"
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
@@ -137,7 +136,7 @@ func rekorEntry(req *rekorpb.CreateEntryRequest) ([]byte, error) {
 // to be one JSON value: the gateway would overlook what follows it.
 func (s *Server) serveRekor(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Rekor == nil {
-		writeRefusal(w, errNoRekor)
+		writeRefusal(w, r, errNoRekor)
 		return
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRekorRequest+1))
@@ -151,7 +150,7 @@ func (s *Server) serveRekor(w http.ResponseWriter, r *http.Request) {
 		refusal = &reason.Error{Reason: reason.EnvelopeMalformed, Message: "the request is not JSON"}
 	}
 	if refusal != nil {
-		writeRefusal(w, refusal)
+		writeRefusal(w, r, refusal)
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -159,8 +158,7 @@ func (s *Server) serveRekor(w http.ResponseWriter, r *http.Request) {
 }
 
 // writeRefusal answers as the gateway does.
-func writeRefusal(w http.ResponseWriter, e *reason.Error) {
-	st, _ := status.FromError(statusOf(e))
+func writeRefusal(w http.ResponseWriter, r *http.Request, e *reason.Error) {
 	w.Header().Set("Cache-Control", "no-store")
-	writeStatus(w, st, reason.Lookup(e.Reason).HTTP)
+	writeStatus(w, statusOf(r.Context(), e), reason.Lookup(e.Reason).HTTP)
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/intake"
@@ -46,8 +47,12 @@ type Config struct {
 	// Rebuilderd answers rebuilderd's clients; nil for nobody.
 	Rebuilderd http.Handler
 	VKey       string // the log's verifier key, for people to copy
-	Logger     *slog.Logger
-	Now        func() time.Time
+	// Capacity is what is taken on at once; that of DefaultMemory if it is zero.
+	Capacity Capacity
+	// Metrics are shown beside those of requests.
+	Metrics []prometheus.Collector
+	Logger  *slog.Logger
+	Now     func() time.Time
 }
 
 // Server serves a ledger's interfaces.
@@ -59,6 +64,7 @@ type Server struct {
 	certs   *certifications
 	home    *template.Template
 	http    *http.Server
+	doors   *doors
 	closing chan struct{}
 }
 
@@ -66,7 +72,10 @@ type Server struct {
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	reg := prometheus.NewRegistry()
 	m := newMetrics(reg, cfg.Board, cfg.Now, func() float64 { return float64(cfg.Intake.Pending()) })
-	s := &Server{cfg: cfg, closing: make(chan struct{})}
+	if cfg.Capacity == (Capacity{}) {
+		cfg.Capacity = CapacityOf(DefaultMemory)
+	}
+	s := &Server{cfg: cfg, doors: newDoors(cfg.Capacity, cfg.Now), closing: make(chan struct{})}
 	svc := &service{
 		Service: &query.Service{
 			Latest: query.LatestOf(cfg.Board), Prover: cfg.Prover,
@@ -82,9 +91,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Builds == nil {
 		s.cfg.Builds = noBuilds{}
 	}
-	reg.MustRegister(s.cfg.Builds)
-	in := &interceptors{metrics: m, log: cfg.Logger}
-	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in)
+	reg.MustRegister(append(cfg.Metrics, s.cfg.Builds, s.doors)...)
+	in := &interceptors{metrics: m, log: cfg.Logger, doors: s.doors}
+	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in, s.doors)
 	s.certs = &certifications{service: svc, in: in}
 	var err error
 	if s.gateway, err = newGateway(ctx, svc, s.cfg.Builds, newRekor(cfg.Rekor, svc), in); err != nil {
@@ -94,17 +103,19 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("parsing the front page: %w", err)
 	}
 	s.http = &http.Server{
-		Handler:           s.routes(reg),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
+		Handler:           observe.Handler(s.doors.handler(observe.Routes(s.routes(reg))), cfg.Logger),
+		ReadHeaderTimeout: headerDeadline,
+		ReadTimeout:       bodyDeadline,
+		WriteTimeout:      answerDeadline,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    maxHeader,
+		ConnState:         s.doors.http.State,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }
 
-func (s *Server) routes(reg *prometheus.Registry) http.Handler {
+func (s *Server) routes(reg *prometheus.Registry) *http.ServeMux {
 	mux := http.NewServeMux()
 	t := &tiles{log: s.cfg.Log, board: s.cfg.Board, refresh: s.cfg.Refresh, logger: s.cfg.Logger}
 	mux.HandleFunc("GET /checkpoint", t.serveCheckpoint)
@@ -169,13 +180,13 @@ func (s *Server) Serve(ctx context.Context, httpListener, grpcListener net.Liste
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		// Stopped before it began is stopped as asked.
-		if err := s.grpc.Serve(grpcListener); !errors.Is(err, grpc.ErrServerStopped) {
+		if err := s.grpc.Serve(&unreadListener{s.doors.grpc.Listener(grpcListener), s.doors.submissions}); !errors.Is(err, grpc.ErrServerStopped) {
 			return err
 		}
 		return nil
 	})
 	g.Go(func() error {
-		if err := s.http.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(s.doors.http.Listener(httpListener)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving HTTP: %w", err)
 		}
 		return nil

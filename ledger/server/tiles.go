@@ -91,6 +91,10 @@ func (t *tiles) serveTile(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the tile could not be read", http.StatusInternalServerError)
 		return
 	}
+	if err := holdBytes(r.Context(), len(body)); err != nil {
+		writeError(r.Context(), nil, nil, w, r, err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", cacheForever)
 	_, _ = w.Write(body)

@@ -67,6 +67,11 @@ const (
 	KindWitnessRollback     Kind = "witness-rollback"
 )
 
+// Kinds returns all kinds.
+func Kinds() []Kind {
+	return []Kind{KindSameSize, KindPrefix, KindEmptyRoot, KindWitnessEquivocation, KindWitnessRollback}
+}
+
 // AccusesWitness reports whether a witness is accused, not the log.
 func (k Kind) AccusesWitness() bool { return k == KindWitnessEquivocation || k == KindWitnessRollback }
 

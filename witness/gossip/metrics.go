@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cairnlog/cairn/witness/evidence"
 )
 
 // metrics are what /metrics shows of the gossip. Labels are origins and peers of
@@ -36,6 +38,9 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 	}
 	for _, p := range n.peers {
 		m.answers.WithLabelValues(p.url).Set(0)
+	}
+	for _, o := range n.order {
+		m.dropped.WithLabelValues(o.log.Origin)
 	}
 	for _, c := range []prometheus.Collector{m.asks, m.answers, m.pushes, m.dropped, heldCollector{n}} {
 		if err := reg.Register(c); err != nil {
@@ -92,12 +97,16 @@ func (c heldCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c heldCollector) Collect(ch chan<- prometheus.Metric) {
 	descs := heldDescs()
 	for _, o := range c.n.order {
+		// Zeros, too: an alert on what is not there yet cannot be tried.
 		kinds := make(map[string]int)
+		for _, kind := range evidence.Kinds() {
+			kinds[string(kind)] = 0
+		}
 		open := 0
 		o.mu.Lock()
 		waiting := len(o.pending)
 		for _, e := range o.evidence {
-			kinds[e.Kind]++
+			kinds[string(e.Kind)]++
 		}
 		for _, p := range o.pending {
 			if p.Opened != 0 {

@@ -22,6 +22,8 @@ import (
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/cairnlog/cairn/internal/private"
 )
 
 // errWrong is what a signature that does not verify is reported as: faulty
@@ -42,7 +44,7 @@ func ReadFile(path string) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("reading the key: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); private.Exposed(path, mode) {
 		return Key{}, fmt.Errorf("the key %s has mode %04o, so others may read it: chmod 600 it", path, mode)
 	}
 	text, err := os.ReadFile(path)

@@ -22,6 +22,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/cairnlog/cairn/internal/private"
 )
 
 const (
@@ -89,7 +91,7 @@ func ReadFile(path string) ([]Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); private.Exposed(path, mode) {
 		return nil, fmt.Errorf("the file of tokens %s has mode %04o, so others may read it: chmod 600 it", path, mode)
 	}
 	if info.Size() > maxFile {

@@ -14,7 +14,9 @@
 // checkpoint's root, the checkpoint against the log's key.
 //
 // Then it does the same at 1,024 submitters to a ledger that publishes with a
-// quorum of witnesses, and by turns to one without, and prints the ratio.
+// quorum of witnesses, and by turns to one without, and prints the ratio. And it
+// offers a ledger ten times what it takes on at once, and prints what was refused,
+// and how long reads took meanwhile.
 //
 // The load comes from the same cores that the ledger runs on, so the columns of
 // CPU say how much of them the ledger had.

@@ -33,6 +33,7 @@ type options struct {
 	proofs      bool
 	proofConc   int
 	ceilings    bool
+	overload    bool
 	ceilingTime time.Duration
 	state       string // directory in which the started ledger's state is kept
 	json        string
@@ -74,6 +75,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	fs.IntVar(&o.padding, "size", 0, "further bytes in each attestation's payload")
 	fs.BoolVar(&o.proofs, "proofs", true, "measure inclusion proofs over REST")
 	fs.IntVar(&o.proofConc, "proof-concurrency", 64, "requesters of proofs")
+	fs.BoolVar(&o.overload, "overload", true, "offer ten times what a ledger takes on at once, and read from it meanwhile")
 	fs.BoolVar(&o.ceilings, "ceilings", true, "measure what bounds the ledger")
 	fs.DurationVar(&o.ceilingTime, "ceiling-duration", 3*time.Second, "length of each measurement of a ceiling")
 	fs.StringVar(&o.json, "json", "", "also write the results to `FILE`")

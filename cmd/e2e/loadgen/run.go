@@ -72,6 +72,9 @@ func bench(ctx context.Context, o *options, stdout, stderr io.Writer) (err error
 	if err == nil && o.compares() {
 		err = b.compareWitnessed(ctx, stderr)
 	}
+	if err == nil && o.overloads() {
+		err = b.measureOverload(ctx, stderr)
+	}
 	if err == nil && o.ceilings && o.checkpoints == "" {
 		err = b.measureCeilings(ctx)
 	}

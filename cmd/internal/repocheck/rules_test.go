@@ -176,6 +176,7 @@ const torchwood = "filippo.io/torchwood"
 // forbidden is what a pure package must not reach, each with everything below.
 var forbidden = []string{
 	"database/sql",
+	"go.opentelemetry.io",
 	"google.golang.org/grpc",
 	"net/http",
 	modulePath + "/proto",
