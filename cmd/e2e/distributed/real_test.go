@@ -108,13 +108,15 @@ func (w *witness) relay(t *testing.T) http.Handler {
 		if err != nil {
 			return // nobody can be asked with a part of it
 		}
-		if notes := w.notes.Load(); notes != nil {
+		if req.Method == http.MethodPost {
 			// old <size>, the proof, an empty line, and the checkpoint.
 			_, signed, _ := bytes.Cut(body, []byte("\n\n"))
-			notes.signed("what a witness was asked to cosign", signed)
-		}
-		if asked := w.asked.Swap(nil); asked != nil {
-			(*asked)()
+			if notes := w.notes.Load(); notes != nil {
+				notes.signed("what a witness was asked to cosign", signed)
+			}
+			if asked := w.asked.Swap(nil); asked != nil {
+				(*asked)()
+			}
 		}
 		req = req.WithContext(t.Context())
 		req.Body = io.NopCloser(bytes.NewReader(body))
