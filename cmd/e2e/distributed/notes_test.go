@@ -24,12 +24,13 @@ type notes struct {
 	w *world
 
 	mu       sync.Mutex
-	trees    map[tlog.Tree]string       // that were signed, to where one was seen first
-	served   map[[sha256.Size]byte]bool // notes that a front end showed
-	errs     []error                    // of notes that are none
+	trees    map[tlog.Tree]string         // that were signed, to where one was seen first
+	served   map[[sha256.Size]byte]string // notes that a front end showed, to which
+	archive  map[[sha256.Size]byte]bool   // notes of the archive, as far as it was read
+	archived int                          // how many
+	last     tlog.Tree                    // of them
+	errs     []error                      // of notes that are none
 	grown    []growth
-	archived int // notes of the archive that were read
-	last     tlog.Tree
 
 	hashes hashes // of the entries, as sumdb stores them
 	size   int64
@@ -57,7 +58,7 @@ func (h hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 }
 
 func newNotes(w *world) *notes {
-	return &notes{w: w, trees: make(map[tlog.Tree]string), served: make(map[[sha256.Size]byte]bool)}
+	return &notes{w: w, trees: make(map[tlog.Tree]string), served: make(map[[sha256.Size]byte]string), archive: make(map[[sha256.Size]byte]bool)}
 }
 
 // signed takes a note that was seen somewhere.
@@ -99,7 +100,7 @@ func (n *notes) shown(where string, signed []byte) {
 	tree := n.signed(where, signed)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.served[sha256.Sum256(signed)] = true
+	n.served[sha256.Sum256(signed)] = where
 	if len(n.grown) == 0 || tree.N > n.grown[len(n.grown)-1].size {
 		n.grown = append(n.grown, growth{time.Now(), tree.N})
 	}
@@ -169,7 +170,7 @@ func (n *notes) readArchive(ctx context.Context) error {
 		tree := n.signed("the archive", signed)
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		delete(n.served, sha256.Sum256(signed))
+		n.archive[sha256.Sum256(signed)] = true
 		if tree.N < n.last.N {
 			return fmt.Errorf("size %d is archived after size %d", tree.N, n.last.N)
 		}
@@ -251,8 +252,10 @@ func (n *notes) unchecked() (errs error) {
 			errs = errors.Join(errs, fmt.Errorf("%s: size %d was signed, but the log has %d entries", where, seen.N, n.size))
 		}
 	}
-	if len(n.served) > 0 {
-		errs = errors.Join(errs, fmt.Errorf("%d notes were shown, and are not in the archive", len(n.served)))
+	for sum, where := range n.served {
+		if !n.archive[sum] {
+			errs = errors.Join(errs, fmt.Errorf("%s showed a note that is not in the archive", where))
+		}
 	}
 	return errs
 }
