@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -254,6 +255,20 @@ func (p *process) publishUntil(size uint64, by ...*process) {
 			p.t.Fatalf("%s does not show size %d: %v; it shows %v", p.name, size, err, p.board.Latest())
 		}
 	}
+}
+
+// awaitBucket waits until the log's storage has what was archived last.
+func (w *world) awaitBucket() {
+	w.t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		_, notes := w.archived()
+		var same bool
+		w.do(func() { same = len(notes) > 0 && bytes.Equal(w.bucket, notes[len(notes)-1]) })
+		if same {
+			return
+		}
+	}
+	w.checkBucket()
 }
 
 // end stops the process and fails the test if it had failed.
