@@ -52,7 +52,7 @@ func TestChaos(t *testing.T) {
 	}
 	tree := r.settled()
 	r.check(tree)
-	if err := r.notes.unchecked(); err != nil {
+	if err := r.notes.unchecked(t.Context()); err != nil {
 		t.Error(err)
 	}
 	r.audited()

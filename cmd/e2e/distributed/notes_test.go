@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -244,7 +245,11 @@ const checked = ""
 
 // unchecked returns what cannot be right at the end, when nothing more is signed: a
 // signed tree that the log did not reach, and a note that was shown, but not archived.
-func (n *notes) unchecked() (errs error) {
+func (n *notes) unchecked(ctx context.Context) error {
+	n.mu.Lock()
+	served := maps.Clone(n.served)
+	n.mu.Unlock()
+	errs := n.readArchive(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for seen, where := range n.trees {
@@ -252,7 +257,7 @@ func (n *notes) unchecked() (errs error) {
 			errs = errors.Join(errs, fmt.Errorf("%s: size %d was signed, but the log has %d entries", where, seen.N, n.size))
 		}
 	}
-	for sum, where := range n.served {
+	for sum, where := range served {
 		if !n.archive[sum] {
 			errs = errors.Join(errs, fmt.Errorf("%s showed a note that is not in the archive", where))
 		}

@@ -62,7 +62,7 @@ func TestManyAttestations(t *testing.T) {
 	}
 	published := time.Since(began)
 	r.check(tree)
-	if err := r.notes.unchecked(); err != nil {
+	if err := r.notes.unchecked(t.Context()); err != nil {
 		t.Error(err)
 	}
 	var indexes []int64
