@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,9 +25,15 @@ type outcome struct {
 }
 
 // TestChaos has faults happen to a log under load, one a round, CAIRN_CHAOS_ROUNDS
-// of them, and wants every promise kept. Each kind comes once before any comes again.
+// of them, and wants every promise kept. Each kind comes once before any comes again;
+// CAIRN_CHAOS_FAULT is a regular expression of those that do.
 func TestChaos(t *testing.T) {
 	r := newReal(t, 5*time.Second)
+	only, err := regexp.Compile(os.Getenv("CAIRN_CHAOS_FAULT"))
+	if err != nil {
+		t.Fatalf("CAIRN_CHAOS_FAULT: %v", err)
+	}
+	faults := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !only.MatchString(f.name) })
 	rounds := len(faults)
 	if s := os.Getenv("CAIRN_CHAOS_ROUNDS"); s != "" {
 		n, err := strconv.Atoi(s)

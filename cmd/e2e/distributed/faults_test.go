@@ -40,6 +40,8 @@ var faults = slices.Concat([]fault{
 	{"kill -9 of Trillian's second log server", func(r *real) (time.Time, func()) { return r.peerKilled(r.peers.Servers[1]) }},
 	{"kill -9 of Trillian's first signer", func(r *real) (time.Time, func()) { return r.peerKilled(r.peers.Signers[0]) }},
 	{"kill -9 of Trillian's second signer", func(r *real) (time.Time, func()) { return r.peerKilled(r.peers.Signers[1]) }},
+	{"SIGSTOP of Trillian's first log server", func(r *real) (time.Time, func()) { return r.peerPaused(r.peers.Servers[0]) }},
+	{"SIGSTOP of Trillian's first signer", func(r *real) (time.Time, func()) { return r.peerPaused(r.peers.Signers[0]) }},
 	{"kill -9 of a witness", func(r *real) (time.Time, func()) {
 		w, at := r.witnesses[rand.IntN(3)], time.Now()
 		w.Kill(r.t)
@@ -153,6 +155,12 @@ func (r *real) peerKilled(p *e2etest.Process) (time.Time, func()) {
 	at := time.Now()
 	p.Kill(r.t)
 	return at, func() { r.peers.Again(r.t, p) }
+}
+
+func (r *real) peerPaused(p *e2etest.Process) (time.Time, func()) {
+	at := time.Now()
+	p.Signal(r.t, syscall.SIGSTOP)
+	return at, func() { p.Signal(r.t, syscall.SIGCONT) }
 }
 
 func (r *real) paused(front string, d time.Duration, replaced bool) (time.Time, func()) {
