@@ -222,18 +222,6 @@ func await[T any](t *testing.T, what string, from <-chan T) (got T) {
 	return got
 }
 
-// awaitSize waits until the board shows a tree of a size.
-func (p *process) awaitSize(size uint64) *checkpoint.Published {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
-	defer cancel()
-	got, err := p.board.Wait(ctx, size)
-	if err != nil {
-		p.t.Fatalf("%s does not show size %d: %v; it shows %v", p.name, size, err, p.board.Latest())
-	}
-	return got
-}
-
 // publishUntil appends, by whichever process publishes, until the process shows a
 // tree of a size. What a publisher appended and did not sign goes with its view.
 func (p *process) publishUntil(size uint64, by ...*process) {
