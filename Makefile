@@ -114,6 +114,10 @@ bench: ## run the Go benchmarks, load the real ledger on loopback, audit a log, 
 tree: build ## build our own package tree and check its digests; TREE=all builds it twice and with both engines
 	@TREE=$(TREE) .ci/tree
 
+.PHONY: images
+images: build ## build the container images twice and compare them; LEDGER, KEY, OPERATOR log them; needs root
+	@.ci/images
+
 .PHONY: interop
 interop: ## import from, and anchor in, a real Rekor v1 with Trillian and MariaDB; installs them
 	@.ci/interop
@@ -132,5 +136,5 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 .PHONY: clean
 clean: ## remove what these targets made, except tools and modules
-	rm -rf bin .run
+	rm -rf bin .run .images
 	rm -f coverage.out

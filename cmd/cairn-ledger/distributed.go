@@ -32,6 +32,7 @@ type distributed struct {
 	database, lease *postgres.Pool
 	objects         *bucket.Bucket
 	sequence        *store.PostgresSequence
+	conn            *grpc.ClientConn // to Trillian
 	trillian        *engine.Trillian
 	cluster         *cluster.Cluster
 	publisher       atomic.Pointer[checkpoint.Publisher] // while this process publishes
@@ -129,16 +130,22 @@ func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
 		return usageError{err}
 	}
 	d.closers = append(d.closers, conn)
+	d.conn = conn
+	d.openTree(tree)
+	return nil
+}
+
+// openTree opens the log in one of Trillian's trees.
+func (d *distributed) openTree(tree int64) {
 	d.sequence = store.NewPostgresSequence(d.database)
 	d.closers = append(d.closers, d.sequence)
 	d.watched.placed = d.sequence.Next
 	d.trillian = engine.OpenTrillian(engine.TrillianConfig{
-		Conn: conn, Tree: tree, Sequence: d.sequence, Bucket: objects{d.objects}, Log: d.logger,
+		Conn: d.conn, Tree: tree, Sequence: d.sequence, Bucket: objects{d.objects}, Log: d.logger,
 		Grew: func(uint64) { d.grew() },
 	})
 	d.closers = append(d.closers, d.trillian)
 	d.log, d.prover = d.trillian, engine.NewProver(d.trillian)
-	return nil
 }
 
 // dial connects to Trillian's log servers, once it is used.

@@ -120,3 +120,16 @@ func (p *Pool) tryMakeLog(ctx context.Context, origin string, moving bool, creat
 	}
 	return &Log{Origin: origin, Tree: tree, Moving: moving}, tx.Commit(ctx)
 }
+
+// SetTree has the log be in another tree of Trillian's than the one it was in. Front
+// ends learn it when they start.
+func (p *Pool) SetTree(ctx context.Context, from, to int64) error {
+	done, err := p.Exec(ctx, "UPDATE log SET tree = $2 WHERE tree = $1", from, to)
+	if err != nil {
+		return fmt.Errorf("recording tree %d: %w", to, Classify(ctx, err))
+	}
+	if done.RowsAffected() == 0 {
+		return fmt.Errorf("recording tree %d: the log is not in tree %d any more", to, from)
+	}
+	return nil
+}
