@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -119,13 +120,90 @@ func TestMigrateRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), `database: "`)
-	url, _, _ := strings.Cut(rest, `"`)
-	m.file = m.put("initialised.yaml", strings.Replace(string(text), url, pgtest.Database(t), 1))
+	m.file = m.put("initialised.yaml", strings.Replace(string(text), m.database(), pgtest.Database(t), 1))
 	if code, _, errs := command(t, "init", "-config", m.file); code != 0 {
 		t.Fatal(errs)
 	}
 	refused("a database of front ends", 2, "a log moves to a database that")
+}
+
+// database returns the URL of the target's.
+func (m *moving) database() string {
+	m.t.Helper()
+	c, err := readConfig(m.file)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return c.Distributed.Database
+}
+
+func (m *moving) exec(statement string) {
+	m.t.Helper()
+	conn, err := pgx.Connect(m.t.Context(), m.database())
+	if err == nil {
+		_, err = conn.Exec(m.t.Context(), statement)
+	}
+	if err == nil {
+		err = conn.Close(m.t.Context())
+	}
+	if err != nil {
+		m.t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// TestMigrateComparesTheTarget has what an earlier run wrote change before the move
+// goes on.
+func TestMigrateComparesTheTarget(t *testing.T) {
+	m := newMoving(t)
+	signed := func(from, to int) string {
+		return fmt.Sprintf(`UPDATE signer SET text = convert_to(replace(convert_from(text, 'UTF8'), E'\n%d\n', E'\n%d\n'), 'UTF8')`, from, to)
+	}
+	const line = `convert_to(E'— x.example AAAAAAAA\n', 'UTF8')`
+	lost := filepath.Join(m.bucket, "attestations")
+	for _, tt := range []struct {
+		name        string
+		after       migrate.Step
+		spoil, mend func()
+		says        string
+	}{
+		{"the archive", migrate.Archived,
+			func() { m.exec("UPDATE checkpoints SET note = note || " + line + " WHERE seq = 0") },
+			func() {
+				m.exec("UPDATE checkpoints SET note = substr(note, 1, length(note) - length(" + line + ")) WHERE seq = 0")
+			}, "segment 000000000 of the archive differs"},
+		{"the keys", migrate.Tail,
+			func() { m.exec("UPDATE keys SET operator = operator || 'x'") },
+			func() { m.exec("UPDATE keys SET operator = left(operator, -1)") }, "is another in its index"},
+		{"the signer's state, a later one", migrate.Signer, func() { m.exec(signed(300, 301)) }, func() { m.exec(signed(301, 300)) },
+			"the source is an older copy"},
+		{"the signer's state, another", migrate.Signer, func() { m.exec(signed(300, 299)) }, func() { m.exec(signed(299, 300)) },
+			"size 299 was signed with root"},
+		{"the attestations", migrate.Signer,
+			func() { m.rename(lost, lost+".away") }, func() { m.rename(lost+".away", lost) }, "is not clean"},
+		{"the signer's state, after the switch", migrate.Switched, func() { m.exec(signed(300, 299)) }, func() { m.exec(signed(299, 300)) },
+			"an older copy was restored"},
+	} {
+		if _, err := m.move(tt.after); !errors.Is(err, errKilled) {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		tt.spoil()
+		if out, err := m.move(""); err == nil || !strings.Contains(err.Error(), tt.says) || out != "" {
+			t.Errorf("%s: %q, %v, want that it %s", tt.name, out, err, tt.says)
+		}
+		tt.mend()
+	}
+	if _, err := m.move(""); err != nil {
+		t.Fatal(err)
+	}
+	m.served()
+	m.audited(300)
+}
+
+func (m *moving) rename(from, to string) {
+	m.t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // copy copies the ledger. Partial tiles may be deleted meanwhile, which nobody needs.
