@@ -166,6 +166,9 @@ func (f *Front) AwaitReady() {
 	}
 }
 
+// Config returns the file of a front end's configuration.
+func (f *Front) Config() string { return f.config }
+
 // Front returns a front end that was started.
 func (c *Cluster) Front(name string) *Front {
 	c.t.Helper()
