@@ -10,6 +10,7 @@
 # State is kept under .run and made anew each time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. deployments/release.bash
 root=$PWD
 run=$root/.run
 cairn=$root/bin/cairn
@@ -133,27 +134,8 @@ await_queue() {
 	done
 }
 
-# sources lists the files that a release is built from.
-sources() {
-	git -c safe.directory="$root" ls-files -z --cached --others --exclude-standard |
-		while IFS= read -r -d '' f; do [ ! -f "$f" ] || printf '%s\0' "$f"; done | LC_ALL=C sort -z
-}
-
-# copy_sources puts the sources into a directory.
-copy_sources() {
-	mkdir -p "$1"
-	sources | tar --null --no-recursion -T - -cf - | tar -C "$1" -xf -
-}
-
-# build compiles the commands from a copy of the sources into a directory.
-build() {
-	local from=$1 into=$2 c
-	mkdir -p "$into"
-	for c in $commands; do
-		(cd "$from" && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local \
-			go build -trimpath -ldflags=-buildid= -o "$into/$c" "./cmd/$c")
-	done
-}
+# build FROM INTO compiles the commands from a copy of the sources into a directory.
+build() { build_go "$1" "$2" $(printf './cmd/%s ' $commands); }
 
 sha256() { sha256sum | cut -d' ' -f1; }
 

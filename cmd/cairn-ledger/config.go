@@ -130,6 +130,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 			"       cairn-ledger -config FILE [-check-config]\n"+
 			"       cairn-ledger keygen -key FILE -origin NAME\n"+
 			"       cairn-ledger init -config FILE\n"+
+			"       cairn-ledger migrate -from DIR|CONFIG -config FILE\n"+
 			"       cairn-ledger repair trillian|tiles -config FILE\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")

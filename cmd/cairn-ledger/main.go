@@ -5,6 +5,7 @@
 //	cairn-ledger -config FILE [-check-config]
 //	cairn-ledger keygen -key FILE -origin NAME
 //	cairn-ledger init -config FILE
+//	cairn-ledger migrate -from DIR|CONFIG -config FILE
 //	cairn-ledger repair trillian|tiles -config FILE
 //
 // With -dev it needs no configuration: it makes a key and keeps its state under
@@ -13,11 +14,13 @@
 // SIGTERM drains and exits 0.
 //
 // A configuration with `distributed` is that of a front end: any number of them serve
-// one log, which is in a database, a bucket and Trillian; init makes it, and
-// repair gives Trillian or the bucket back what it lost, from what the others have.
+// one log, which is in a database, a bucket and Trillian. init makes it; migrate
+// moves the log of a ledger of one process there; repair gives Trillian or the
+// bucket back what it lost, from what the others have.
 //
 // Exit codes: 0 stopped as asked, 1 failed while serving, 2 usage or
-// configuration, 5 the log contradicts what was signed before.
+// configuration, 5 the log contradicts what was signed before. migrate exits as
+// `cairn audit` does if an audit is not clean.
 package main
 
 import (

@@ -19,6 +19,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/migrate"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -37,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "cairn-ledger: error: %v\n", err)
 	var usage usageError
+	var unclean *migrate.UncleanError
 	switch {
 	case errors.As(err, &usage):
 		return reason.ExitUsage
@@ -44,6 +46,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; if Trillian's database was lost or restored, stop all front ends "+
 			"and run `cairn-ledger repair trillian`; docs/runbooks.md has the other cases\n")
 		return reason.ExitMisbehave
+	case errors.As(err, &unclean):
+		return unclean.Report.ExitCode()
 	case rollback:
 		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; keep this state as evidence, "+
 			"and start from the newest copy of the log\n")
@@ -58,6 +62,8 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		switch args[0] {
 		case "init":
 			return initLog(ctx, args[1:], stdout, stderr)
+		case "migrate":
+			return migrateLog(ctx, args[1:], stdout, stderr)
 		case "keygen":
 			return keygen(args[1:], stdout, stderr)
 		case "repair":

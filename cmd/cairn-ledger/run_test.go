@@ -111,13 +111,15 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// configuration is one to be checked, and what is said of it.
+type configuration struct {
+	name, text string
+	code       int
+	says       string
+}
+
 func TestConfiguration(t *testing.T) {
-	f := newFiles(t)
-	for _, test := range []struct {
-		name, text string
-		code       int
-		says       string
-	}{
+	checkAll(t, []configuration{
 		{"only what must be", paths, 0, ""},
 		{"all there is", paths + `http: 127.0.0.1:0
 grpc: 127.0.0.1:0
@@ -156,6 +158,12 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 		{"a state inside the log, in other words", strings.Replace(paths, "DIR/signed", "DIR/x/../log/./signed", 1), 2, "stands inside log"},
 		{"a negative window", paths + "batchWindow: -1s\n", 2, "must not be negative"},
 		{"no grace", paths + "grace: 0s\n", 2, "must be positive"},
+		{"an unknown log level", paths + "logLevel: loud\n", 2, "loud"},
+	})
+}
+
+func TestDistributedConfiguration(t *testing.T) {
+	checkAll(t, []configuration{
 		{"a front end of several", shared, 0, ""},
 		{"a front end with all there is", shared + "  trillianCA: DIR/ca.pem\n  lease: 5s\n  evidence: DIR\n", 0, ""},
 		{"a directory as bucket", strings.Replace(shared, "s3://cairn-log?region=eu-central-1", "file:///srv/cairn", 1), 0, ""},
@@ -172,8 +180,13 @@ rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
 		{"an unknown key of what is shared", shared + "  tree: 7\n", 2, "tree"},
 		{"rebuilderd without a place", shared + "rebuilderd: {policy: x}\n", 2, "rebuilderd needs database beside distributed"},
 		{"rebuilderd with one", shared + "rebuilderd: {policy: x, database: DIR/r.db}\n", 0, ""},
-		{"an unknown log level", paths + "logLevel: loud\n", 2, "loud"},
-	} {
+	})
+}
+
+func checkAll(t *testing.T, list []configuration) {
+	t.Helper()
+	f := newFiles(t)
+	for _, test := range list {
 		file := f.write("cairn-ledger.yaml", test.text)
 		code, stdout, stderr := command(t, "-config", file, "-check-config")
 		if code != test.code || !strings.Contains(stderr, test.says) || stdout != "" {

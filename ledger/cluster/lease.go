@@ -45,8 +45,8 @@ func (c *Cluster) Lead(ctx context.Context, f func(context.Context, *Term) error
 			if err != nil {
 				return err
 			}
-			if failed { // let another try
-				pause = c.cfg.Lease
+			if failed { // the others ask thrice in that time
+				pause = c.cfg.Lease / 2
 			}
 		}
 		quiet = err != nil

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -28,7 +29,9 @@ func TestPausedPublisher(t *testing.T) {
 			b.publishUntil(9)
 
 			resume()
+			a.grow <- struct{}{} // it tries again, and finds out
 			await(t, "the end of a's term", a.ended)
+			w.awaitBucket() // a may have written an older one over b's
 			a.publishUntil(uint64(b.board.Latest().N)+2, b)
 			b.end()
 			a.end()
@@ -41,7 +44,7 @@ func TestPausedPublisher(t *testing.T) {
 // TestDatabaseRestarts stops the database while a publisher is at each point of a
 // publication. Nobody else is there to take over.
 func TestDatabaseRestarts(t *testing.T) {
-	server := pgtest.Start(t)
+	server := pgtest.Start(t, "fsync=off") // a process is killed, not the machine
 	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
 			w := newWorld(t, server)
@@ -63,4 +66,20 @@ func TestDatabaseRestarts(t *testing.T) {
 			w.checkBucket()
 		})
 	}
+}
+
+// TestStorageGetsTheNewest: a publisher that wrote its checkpoint to the log's storage
+// while another archived a later one, writes that.
+func TestStorageGetsTheNewest(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.process("p", cluster.MaxLease)
+	p.run(func(ctx context.Context) error { return p.cluster.Lead(ctx, p.publish) })
+	p.publishUntil(1)
+	reached, resume := p.stopAt(beforeStore)
+	p.appendOne()
+	await(t, "the point", reached)
+	later := grown(history{}, "later", 99).tree(99)
+	w.archive(later, w.note(later))
+	resume()
+	w.awaitBucket()
 }

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"github.com/cairnlog/cairn/ledger/cluster"
 	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/engine"
-	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/tlogproof"
 )
 
@@ -63,7 +63,7 @@ func (p *process) Published(context.Context) ([]byte, error) {
 func (p *process) Root(ctx context.Context, size, _ uint64) ([]byte, error) {
 	log := p.log(ctx)
 	if int64(size) > log.size {
-		return nil, &reason.Error{Reason: reason.StorageUnavailable, Message: "the tiles are not there yet"}
+		return nil, unavailable
 	}
 	tree := log.tree(int64(size))
 	p.do(func() { p.of[tree] = history{log.hashes[:tlog.StoredHashCount(tree.N)], tree.N} })
@@ -77,7 +77,7 @@ func (p *process) Consistency(ctx context.Context, from, to, _ uint64) ([][]byte
 	}
 	log := p.log(ctx)
 	if int64(to) > log.size {
-		return nil, &reason.Error{Reason: reason.StorageUnavailable, Message: "the tiles are not there yet"}
+		return nil, unavailable
 	}
 	return log.consistency(int64(from), int64(to))
 }
@@ -107,7 +107,7 @@ func (s pen) Sign(msg []byte) ([]byte, error) {
 type witnesses struct{ p *process }
 
 // check compares a tree with the largest that was cosigned.
-func (w witnesses) check(tree tlog.Tree, signed []byte) error {
+func (w witnesses) check(tree tlog.Tree) error {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,14 +124,14 @@ func (w witnesses) check(tree tlog.Tree, signed []byte) error {
 }
 
 // Handshake implements checkpoint.Witnesses.
-func (w witnesses) Handshake(_ context.Context, signed []byte, tree tlog.Tree) error {
-	return w.check(tree, signed)
+func (w witnesses) Handshake(_ context.Context, _ []byte, tree tlog.Tree) error {
+	return w.check(tree)
 }
 
 // Cosign implements checkpoint.Witnesses.
 func (w witnesses) Cosign(_ context.Context, signed []byte, tree tlog.Tree) ([]byte, error) {
 	w.p.gate(beforeCosign)
-	if err := w.check(tree, signed); err != nil {
+	if err := w.check(tree); err != nil {
 		return nil, err
 	}
 	n, err := note.Open(signed, note.VerifierList(w.p.verifier))
@@ -175,6 +175,10 @@ func (p *process) publish(ctx context.Context, t *cluster.Term) error {
 		}
 		p.do(func() { own.history = p.of[c.Tree] })
 	}
+	return p.publishOf(ctx, t, own)
+}
+
+func (p *process) publishOf(ctx context.Context, t *cluster.Term, own *view) error {
 	ctx = context.WithValue(ctx, viewKey{}, own)
 	pub, err := t.Publisher(ctx, pen{p.key, p}, checkpoint.Config{
 		Index: func(context.Context, uint64) error { return nil }, Witnesses: witnesses{p},
@@ -218,18 +222,6 @@ func await[T any](t *testing.T, what string, from <-chan T) (got T) {
 	return got
 }
 
-// awaitSize waits until the board shows a tree of a size.
-func (p *process) awaitSize(size uint64) *checkpoint.Published {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
-	defer cancel()
-	got, err := p.board.Wait(ctx, size)
-	if err != nil {
-		p.t.Fatalf("%s does not show size %d: %v; it shows %v", p.name, size, err, p.board.Latest())
-	}
-	return got
-}
-
 // publishUntil appends, by whichever process publishes, until the process shows a
 // tree of a size. What a publisher appended and did not sign goes with its view.
 func (p *process) publishUntil(size uint64, by ...*process) {
@@ -251,6 +243,20 @@ func (p *process) publishUntil(size uint64, by ...*process) {
 			p.t.Fatalf("%s does not show size %d: %v; it shows %v", p.name, size, err, p.board.Latest())
 		}
 	}
+}
+
+// awaitBucket waits until the log's storage has what was archived last.
+func (w *world) awaitBucket() {
+	w.t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		_, notes := w.archived()
+		var same bool
+		w.do(func() { same = len(notes) > 0 && bytes.Equal(w.bucket, notes[len(notes)-1]) })
+		if same {
+			return
+		}
+	}
+	w.checkBucket()
 }
 
 // end stops the process and fails the test if it had failed.

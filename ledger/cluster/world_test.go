@@ -72,6 +72,7 @@ type world struct {
 	t        *testing.T
 	server   *pgtest.Server // nil for the shared one
 	url      string
+	own      *postgres.Pool // see open
 	key      note.Signer
 	verifier note.Verifier
 	witness  *torchwood.CosignatureSigner
@@ -83,6 +84,7 @@ type world struct {
 	signed   []tlog.Tree
 	cosigned tlog.Tree // largest
 	leaves   int
+	notes    map[tlog.Tree][]byte // see note
 }
 
 func newWorld(t *testing.T, server *pgtest.Server) *world {
@@ -91,7 +93,7 @@ func newWorld(t *testing.T, server *pgtest.Server) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, server: server, of: make(map[tlog.Tree]history)}
+	w := &world{t: t, server: server, of: make(map[tlog.Tree]history), notes: make(map[tlog.Tree][]byte)}
 	if w.key, err = note.NewSigner(skey); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +111,10 @@ func newWorld(t *testing.T, server *pgtest.Server) *world {
 	if err := postgres.Migrate(t.Context(), w.url); err != nil {
 		t.Fatal(err)
 	}
+	if w.own, err = postgres.Open(t.Context(), w.url); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.own.Close)
 	return w
 }
 
@@ -126,14 +132,18 @@ func (w *world) do(f func()) {
 // exec changes the database behind the processes' backs.
 func (w *world) exec(sql string, args ...any) {
 	w.t.Helper()
-	pool, err := postgres.Open(w.t.Context(), w.url)
-	if err != nil {
+	if _, err := w.open().Exec(w.t.Context(), sql, args...); err != nil {
 		w.t.Fatal(err)
 	}
-	defer pool.Close()
-	if _, err := pool.Exec(w.t.Context(), sql, args...); err != nil {
-		w.t.Fatal(err)
+}
+
+// open returns connections of the test's own, which work after a restart of the
+// database, too.
+func (w *world) open() *postgres.Pool {
+	if w.server != nil {
+		w.own.Reset()
 	}
+	return w.own
 }
 
 // expire takes the lease from who has it, and leaves it to anyone.
@@ -142,12 +152,7 @@ func (w *world) expire() { w.exec("UPDATE lease SET epoch = epoch + 1, until = '
 // archived returns the sizes and the notes of the archive.
 func (w *world) archived() (sizes []int64, notes [][]byte) {
 	w.t.Helper()
-	pool, err := postgres.Open(w.t.Context(), w.url)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer pool.Close()
-	rows, err := pool.Query(w.t.Context(), "SELECT size, note FROM checkpoints ORDER BY seq")
+	rows, err := w.open().Query(w.t.Context(), "SELECT size, note FROM checkpoints ORDER BY seq")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -202,14 +207,21 @@ func (w *world) checkBucket() {
 	}
 }
 
-// note returns a checkpoint that satisfies the policy, made behind all backs.
+// note returns a checkpoint that satisfies the policy, made behind all backs: the
+// same for the same tree, although a cosignature tells the time.
 func (w *world) note(tree tlog.Tree) []byte {
 	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if signed, ok := w.notes[tree]; ok {
+		return bytes.Clone(signed)
+	}
 	signed, err := note.Sign(&note.Note{Text: torchwood.Checkpoint{Origin: origin, Tree: tree}.String()}, w.key, w.witness)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return signed
+	w.notes[tree] = signed
+	return bytes.Clone(signed)
 }
 
 // process is a front end, as far as publishing goes.

@@ -4,14 +4,15 @@
 //
 // Invariants:
 //   - What is reserved never exceeds the limit.
-//   - Nobody waits at a door, and being refused costs neither a goroutine nor an
-//     allocation that outlives the refusal.
+//   - Nobody waits at Enter, and being refused there costs neither a goroutine nor an
+//     allocation that outlives the refusal. Those at Await come in by their order.
 //   - Whoever sends or takes its bytes so slowly that others are refused meanwhile
 //     is cut off: a few slow ones cannot keep everybody out.
 package door
 
 import (
 	"container/list"
+	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ type Door struct {
 	held    int64
 	refused uint64
 	slow    list.List // of *Pass: those whose peers are waited for, the oldest first
+	queue   list.List // of *waiter, the oldest first
 	drain   drain
 }
 
@@ -57,24 +59,79 @@ type Pass struct {
 // block.
 func (d *Door) Enter(cost int64, cut func()) (p *Pass, retry time.Duration) {
 	d.mu.Lock()
-	if d.held+cost > d.cfg.Limit {
-		d.refused++
-		retry = d.drain.wait(d.held + cost)
-		slow := d.slowest()
-		d.mu.Unlock()
-		if slow != nil {
-			slow.cut()
-		}
-		return nil, retry
+	if d.queue.Len() == 0 && d.held+cost <= d.cfg.Limit {
+		defer d.mu.Unlock()
+		return d.admit(cost, cut), 0
 	}
-	defer d.mu.Unlock()
+	d.refused++
+	retry = d.drain.wait(d.held + cost)
+	slow := d.slowest()
+	d.mu.Unlock()
+	if slow != nil {
+		slow.cut()
+	}
+	return nil, retry
+}
+
+func (d *Door) admit(cost int64, cut func()) *Pass {
 	d.held += cost
-	p = &Pass{door: d, cost: cost, cut: cut}
+	p := &Pass{door: d, cost: cost, cut: cut}
 	if cut != nil {
 		p.since = d.cfg.Now()
 		p.place = d.slow.PushBack(p)
 	}
-	return p, 0
+	return p
+}
+
+// waiter is a request at Await. Its pass is there once ready is closed.
+type waiter struct {
+	cost  int64
+	cut   func()
+	pass  *Pass
+	ready chan struct{}
+}
+
+// Await is Enter of a request that waits for room until ctx ends.
+func (d *Door) Await(ctx context.Context, cost int64, cut func()) (p *Pass, retry time.Duration) {
+	d.mu.Lock()
+	if d.queue.Len() == 0 && d.held+cost <= d.cfg.Limit {
+		defer d.mu.Unlock()
+		return d.admit(cost, cut), 0
+	}
+	w := &waiter{cost: cost, cut: cut, ready: make(chan struct{})}
+	place := d.queue.PushBack(w)
+	slow := d.slowest()
+	d.mu.Unlock()
+	if slow != nil {
+		slow.cut()
+	}
+	select {
+	case <-w.ready:
+		return w.pass, 0
+	case <-ctx.Done():
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w.pass != nil {
+		return w.pass, 0
+	}
+	d.queue.Remove(place)
+	d.letIn() // who stood behind may need less
+	d.refused++
+	return nil, d.drain.wait(d.held + cost)
+}
+
+// letIn admits those who wait, as far as there is room for the first of them.
+func (d *Door) letIn() {
+	for first := d.queue.Front(); first != nil; first = d.queue.Front() {
+		w := first.Value.(*waiter)
+		if d.held+w.cost > d.cfg.Limit {
+			return
+		}
+		d.queue.Remove(first)
+		w.pass = d.admit(w.cost, w.cut)
+		close(w.ready)
+	}
 }
 
 // slowest returns the pass to cut off, if somebody's patience is over.
@@ -126,6 +183,7 @@ func (p *Pass) change(cost int64) bool {
 	}
 	d.held += cost - p.cost
 	p.cost = cost
+	d.letIn()
 	return true
 }
 
@@ -147,6 +205,7 @@ func (p *Pass) Leave() {
 	p.left = true
 	p.notSlow()
 	d.held -= p.cost
+	d.letIn()
 	d.drain.add(p.cost, d.cfg.Now())
 }
 
@@ -162,6 +221,13 @@ func (d *Door) Held() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.held
+}
+
+// Waiting returns how many wait.
+func (d *Door) Waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.queue.Len()
 }
 
 // Refused returns how many requests were refused so far.

@@ -1,6 +1,8 @@
 package door_test
 
 import (
+	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -120,6 +122,56 @@ func TestWaitFollowsTheBacklog(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Those who wait come in by their order, and nobody overtakes them.
+func TestAwait(t *testing.T) {
+	d, _ := newDoor(100)
+	a := enter(t, d, 60, nil)
+	b := enter(t, d, 40, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	came := make(chan string, 3)
+	wait := func(ctx context.Context, name string, cost int64) {
+		before := d.Waiting()
+		go func() {
+			p, wait := d.Await(ctx, cost, nil)
+			switch {
+			case p != nil:
+				came <- name
+			case wait >= door.MinWait:
+				came <- name + " was refused"
+			}
+		}()
+		for d.Waiting() == before {
+			runtime.Gosched()
+		}
+	}
+	wait(t.Context(), "first", 50)
+	wait(ctx, "gives up", 90)
+	wait(t.Context(), "third", 20)
+	b.Leave()
+	refused(t, d, 1)
+	select {
+	case name := <-came:
+		t.Errorf("%s came in without room for the first", name)
+	default:
+	}
+	a.Arrived(50)
+	if got := <-came; got != "first" {
+		t.Errorf("%s, want the first", got)
+	}
+	cancel()
+	if got := <-came; got != "gives up was refused" {
+		t.Errorf("%s, want that it gave up", got)
+	}
+	a.Leave()
+	if got := <-came; got != "third" {
+		t.Errorf("%s, want the third", got)
+	}
+	if d.Held() != 70 || d.Waiting() != 0 {
+		t.Errorf("%d bytes are held and %d wait, want 70 and 0", d.Held(), d.Waiting())
 	}
 }
 

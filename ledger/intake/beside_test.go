@@ -229,7 +229,9 @@ func TestDuplicatesAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for k := range kinds {
 		raw := a.about(k)
+		mu.Lock()
 		indexes[k] = make(map[uint64]bool)
+		mu.Unlock()
 		for i, r := range rigs {
 			again := encodings(raw)[i]
 			wg.Go(func() {

@@ -417,9 +417,14 @@ func (r *rig) submit(raw []byte) *Result {
 // await returns as soon as what is done by other goroutines is done.
 func (r *rig) await(what string, done func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); runtime.Gosched() {
+	await(r.t, what, done)
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); runtime.Gosched() {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("never %s", what)
+			t.Fatalf("never %s", what)
 		}
 	}
 }

@@ -90,8 +90,7 @@ type Intake struct {
 	queue    chan *call
 	appended chan appended // by an intake that is alone
 	bytes    atomic.Int64
-	// verifying has a place for each who may verify.
-	verifying chan struct{}
+	cores    chan struct{} // a place for each who may verify
 
 	unpublished observe.Handover // where in traces batches were appended
 
@@ -105,7 +104,7 @@ type Intake struct {
 // call is one submission under way, shared by all who submit the same.
 type call struct {
 	att    *attest.Attestation
-	terms  [2]store.Term // as of termsOf
+	terms  [2]store.Term // as of TermsOf
 	future engine.Future
 	asked  trace.SpanContext // where in a trace it was submitted
 
@@ -134,15 +133,15 @@ func New(ctx context.Context, cfg Config) (*Intake, error) {
 	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultBytes)
 	halted, halt := context.WithCancelCause(context.Background())
 	in := &Intake{
-		cfg:       cfg,
-		ring:      keys.NewAdmission(history),
-		limits:    newLimiters(cfg.Limits),
-		queue:     make(chan *call, maxQueued),
-		appended:  make(chan appended, 2),
-		verifying: make(chan struct{}, cfg.Verifying),
-		calls:     make(map[store.Term]*call),
-		halt:      halt,
-		halted:    halted,
+		cfg:      cfg,
+		ring:     keys.NewAdmission(history),
+		limits:   newLimiters(cfg.Limits),
+		queue:    make(chan *call, maxQueued),
+		appended: make(chan appended, 2),
+		cores:    make(chan struct{}, cfg.Verifying),
+		calls:    make(map[store.Term]*call),
+		halt:     halt,
+		halted:   halted,
 	}
 	if log, ok := cfg.Log.(engine.Shared); ok {
 		index, ok := cfg.Index.(KeyIndex)
@@ -197,25 +196,25 @@ func (in *Intake) SubmitIf(ctx context.Context, raw []byte, addr string, accept 
 
 // trusted refuses an attestation with a certificate that nobody vouches for: its key
 // needs no enrolment, so that anybody could make one up.
-func (in *Intake) trusted(att *attest.Attestation) error {
+func (in *Intake) trusted(ctx context.Context, att *attest.Attestation) error {
 	switch {
 	case !att.Certified():
 		return nil
 	case in.cfg.Certificate == nil:
 		return reason.Errorf(reason.CertificateUntrusted, "this ledger was given no trusted root, and takes no bundle with a certificate")
 	}
-	return in.cfg.Certificate(att)
+	return in.inTurn(ctx, func() error { return in.cfg.Certificate(att) })
 }
 
-// termsOf returns what no two entries have in common. The same bytes may have
+// TermsOf returns what no two entries have in common. The same bytes may have
 // another identity once more keys are known, if two of these have a part in common.
-func termsOf(l *leaf.Leaf) [2]store.Term {
+func TermsOf(l *leaf.Leaf) [2]store.Term {
 	return [2]store.Term{store.IdentityTerm(l.Identity()), store.EnvelopeTerm(l.Envelope)}
 }
 
 // join returns the call of an attestation, and whether it is new.
 func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
-	terms := termsOf(att.Leaf)
+	terms := TermsOf(att.Leaf)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, t := range terms {

@@ -18,12 +18,9 @@ func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.At
 	if att, err = in.open(ctx, raw); err != nil {
 		return nil, err
 	}
-	err = in.inTurn(ctx, func() error {
-		if err := accept(att); err != nil {
-			return err
-		}
-		return in.trusted(att)
-	})
+	if err = accept(att); err == nil {
+		err = in.trusted(ctx, att)
+	}
 	return att, err
 }
 
@@ -31,11 +28,11 @@ func (in *Intake) verify(ctx context.Context, raw []byte, accept func(*attest.At
 // way, at most Config.Verifying are at it. f must not wait for anything.
 func (in *Intake) inTurn(ctx context.Context, f func() error) error {
 	select {
-	case in.verifying <- struct{}{}:
+	case in.cores <- struct{}{}:
 	case <-ctx.Done():
 		return reason.Errorf(reason.DeadlinePassed, "the request ended before the attestation was verified: %w", context.Cause(ctx))
 	}
-	defer func() { <-in.verifying }()
+	defer func() { <-in.cores }()
 	return f()
 }
 

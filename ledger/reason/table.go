@@ -28,11 +28,11 @@ const (
 	KeyRevoked           Reason = "KEY_REVOKED"
 	CertificateUntrusted Reason = "CERTIFICATE_UNTRUSTED"
 	RevokerNotAuthorised Reason = "REVOKER_NOT_AUTHORISED"
+	KeyUnsettled         Reason = "KEY_UNSETTLED"
 	RateLimited          Reason = "RATE_LIMITED"
 	Overloaded           Reason = "OVERLOADED"
 	StorageUnavailable   Reason = "STORAGE_UNAVAILABLE"
 	LedgerHalted         Reason = "LEDGER_HALTED"
-	KeyUnsettled         Reason = "KEY_UNSETTLED"
 	ShuttingDown         Reason = "SHUTTING_DOWN"
 	PublicationDelayed   Reason = "PUBLICATION_DELAYED"
 	DeadlinePassed       Reason = "DEADLINE_PASSED"
@@ -131,6 +131,9 @@ var table = []Row{
 	{RevokerNotAuthorised, PermissionDenied, 403, ExitNo,
 		"The revocation is signed by a key that may not revoke the one named.",
 		"Sign it with the key itself or, while that has not enrolled itself, with a key whose endorsement of it stands."},
+	{KeyUnsettled, Unavailable, 503, ExitNotAsked,
+		"Other entries say something about a key of the attestation, and are not published yet.",
+		"Wait as long as Retry-After says, then try again: a retry is safe."},
 	{RateLimited, ResourceExhausted, 429, ExitNotAsked,
 		"This key or address submits faster than the ledger's rules allow.",
 		"Wait as long as Retry-After says, then try again."},
@@ -143,9 +146,6 @@ var table = []Row{
 	{LedgerHalted, Unavailable, 503, ExitNotAsked,
 		"The ledger stopped writing because its storage failed or contradicted its signed past.",
 		"Tell the operator; an entry that was acknowledged is not lost."},
-	{KeyUnsettled, Unavailable, 503, ExitNotAsked,
-		"Other entries say something about a key of the attestation, and are not published yet.",
-		"Wait as long as Retry-After says, then try again: a retry is safe."},
 	{ShuttingDown, Unavailable, 503, ExitNotAsked,
 		"The ledger is shutting down.",
 		"Try again: a retry is safe."},

@@ -95,8 +95,10 @@ const LeastMemory = 128 << 20
 
 // Times after which those who are slow are cut off.
 const (
-	bodyPatience   = 2 * time.Second  // of senders, once others are refused
-	readPatience   = 10 * time.Second // of receivers, once others are refused
+	bodyPatience = 2 * time.Second  // of senders, once others are refused
+	readPatience = 10 * time.Second // of receivers, once others are refused
+	readWait     = 5 * time.Second  // of reads for their turn
+
 	bodyDeadline   = time.Minute
 	answerDeadline = 2 * time.Minute // to be sent in, where it is no stream
 	writeDeadline  = 30 * time.Second
@@ -177,6 +179,7 @@ func (e *entrance) refuse(w http.ResponseWriter, r *http.Request, wait time.Dura
 type doors struct {
 	submissions, reads, calls, streams *entrance
 	http, grpc                         *door.Connections
+	readWait                           time.Duration
 }
 
 func newDoors(c Capacity, now func() time.Time) *doors {
@@ -186,6 +189,7 @@ func newDoors(c Capacity, now func() time.Time) *doors {
 		calls:       newEntrance("calls", c.Calls, bodyPatience, now),
 		streams:     newEntrance("streams", int64(c.Streams)*costStream, bodyPatience, now),
 		grpc:        door.NewConnections(c.GRPCConnections, nil),
+		readWait:    readWait,
 	}
 	d.http = door.NewConnections(c.HTTPConnections, d.refuseConnection)
 	return d

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/door"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -94,7 +95,11 @@ func (d *doors) other(w http.ResponseWriter, r *http.Request, next http.Handler,
 			_ = control.SetWriteDeadline(time.Unix(1, 0))
 		}
 	}
-	p, wait := e.Enter(cost, cut)
+	enter := func() (*door.Pass, time.Duration) { return e.Enter(cost, cut) }
+	if e == d.reads {
+		enter = func() (*door.Pass, time.Duration) { return d.awaitRead(r.Context(), cost, cut) }
+	}
+	p, wait := enter()
 	if p == nil {
 		e.refuse(w, r, wait)
 		return
@@ -108,6 +113,14 @@ func (d *doors) other(w http.ResponseWriter, r *http.Request, next http.Handler,
 		r.Body = &arrivingBody{r.Body, func() { p.Arrived(cost) }}
 	}
 	next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), entryKey{}, in)))
+}
+
+// awaitRead lets a read in, which may wait for a moment: unlike those who submit, those
+// who read are rarely told to retry by anybody.
+func (d *doors) awaitRead(ctx context.Context, cost int64, cut func()) (*door.Pass, time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d.readWait)
+	defer cancel()
+	return d.reads.Await(ctx, cost, cut)
 }
 
 // arrivingBody says when it was read to its end.
@@ -145,30 +158,27 @@ func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // tap admits gRPC calls before anything of their message is read. It runs on the
 // goroutine of the connection.
 func (d *doors) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	door, cost, holds := d.doorOfMethod(info.FullMethodName)
+	e, cost, holds := d.doorOfMethod(info.FullMethodName)
 	// Ends with ctx, which ends with the call.
 	ctx, cancel := context.WithCancel(ctx)
-	e := &entry{holds: holds, cut: make(chan struct{})}
-	if door == d.submissions {
-		e.stop = sync.OnceFunc(func() { close(e.cut) })
+	in := &entry{holds: holds, cut: make(chan struct{})}
+	if e == d.submissions {
+		in.stop = sync.OnceFunc(func() { close(in.cut) })
 	} else {
-		e.stop = cancel
+		in.stop = cancel
 	}
 	var wait time.Duration
-	if e.Pass, wait = door.Enter(cost, e.stop); e.Pass == nil {
+	if in.Pass, wait = e.Enter(cost, in.stop); in.Pass == nil {
 		cancel()
-		_, r := door.refusal(wait)
+		_, r := e.refusal(wait)
 		return nil, r.err
 	}
-	e.timer, e.read = time.AfterFunc(bodyDeadline, cancel), begun(ctx, e)
-	if door == d.reads {
-		e.entrance = door
-	}
+	in.timer, in.read = time.AfterFunc(bodyDeadline, cancel), begun(ctx, in)
 	context.AfterFunc(ctx, func() {
-		e.here()
-		e.Leave()
+		in.here()
+		in.Leave()
 	})
-	return context.WithValue(ctx, entryKey{}, e), nil
+	return context.WithValue(ctx, entryKey{}, in), nil
 }
 
 // arrived is called when a call's message is there.
@@ -189,6 +199,34 @@ func arrived(ctx context.Context, req any) error {
 		return nil
 	}
 	return &reason.Error{Reason: reason.Overloaded, Message: "the ledger has no room for a message of this size", RetryAfter: time.Second}
+}
+
+// reading lets a gRPC call in that reads much, once its message is there: nothing may
+// wait before. The returned context has its entry, which leaves when the context that
+// was given ends.
+func (d *doors) reading(ctx context.Context, method string) (context.Context, error) {
+	cost := readCost(method)
+	if entryOf(ctx) == nil || cost == 0 {
+		return ctx, nil
+	}
+	p, wait := d.awaitRead(ctx, cost, nil)
+	if p == nil {
+		_, r := d.reads.refusal(wait)
+		return nil, r.err
+	}
+	context.AfterFunc(ctx, p.Leave)
+	return context.WithValue(ctx, entryKey{}, &entry{Pass: p, entrance: d.reads}), nil
+}
+
+// readCost is what a method that reads much costs; 0 if it does not.
+func readCost(method string) int64 {
+	switch method[strings.LastIndexByte(method, '/')+1:] {
+	case "GetArtifact", "ListAttestations", "ListBuilds":
+		return costList
+	case "GetAttestation":
+		return costAttested
+	}
+	return 0
 }
 
 // ledgerService describes the service as it is, but that a submission is a stream of
@@ -245,10 +283,6 @@ func (d *doors) doorOfMethod(method string) (e *entrance, cost int64, holds func
 		return d.submissions, window, submissionHolds
 	case name == "WatchCheckpoints", name == "StreamBuildLog", name == "Watch", strings.HasPrefix(name, "ServerReflection"):
 		return d.streams, costStream, func(int64) int64 { return costStream }
-	case name == "GetArtifact", name == "ListAttestations", name == "ListBuilds":
-		return d.reads, costList, atLeast(costList)
-	case name == "GetAttestation":
-		return d.reads, costAttested, atLeast(costAttested)
 	}
 	return d.calls, costCall, atLeast(costCall)
 }

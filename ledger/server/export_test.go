@@ -2,6 +2,7 @@ package server
 
 import (
 	"testing"
+	"time"
 
 	"github.com/cairnlog/cairn/ledger/door"
 )
@@ -25,7 +26,13 @@ func (s *Server) Fill(t testing.TB, kind string) (empty func()) {
 	}
 }
 
+// ReadsWait sets how long reads wait for their turn. It is called before any request.
+func (s *Server) ReadsWait(d time.Duration) { s.doors.readWait = d }
+
 // Held returns what is reserved by all requests.
 func (s *Server) Held() int64 {
 	return s.doors.submissions.Held() + s.doors.reads.Held() + s.doors.calls.Held() + s.doors.streams.Held()
 }
+
+// Waiting returns how many reads wait for their turn.
+func (s *Server) Waiting() int { return s.doors.reads.Waiting() }

@@ -76,6 +76,7 @@ func newGRPCServer(svc cairnv1.LedgerServiceServer, builds cairnv1.BuildServiceS
 type interceptors struct {
 	metrics *metrics
 	log     *slog.Logger
+	doors   *doors
 }
 
 func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
@@ -90,6 +91,9 @@ func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServ
 		err = in.done(ctx, info.FullMethod, start, span, err)
 	}()
 	if err := arrived(ctx, req); err != nil {
+		return nil, err
+	}
+	if ctx, err = in.doors.reading(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
 	resp, err = handle(ctx, req)

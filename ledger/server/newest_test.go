@@ -76,8 +76,33 @@ func TestWhatAnotherFrontEndPublished(t *testing.T) {
 	}
 	size := cfg.Board.Latest().N
 	index := size - 1
+	for name, ask := range asksFor(t, r, logged, index, size) {
+		for before, shown := range map[string]*checkpoint.Published{"a smaller one": old, "none": nil} {
+			l := newLate(t, cfg, shown)
+			if err := ask(l); err != nil || l.refresh != 1 {
+				t.Errorf("%s, while it shows %s: %v after %d looks", name, before, err, l.refresh)
+			}
+			if err := ask(l); err != nil || l.refresh != 1 {
+				t.Errorf("%s, once more: %v after %d looks", name, err, l.refresh)
+			}
+			l = newLate(t, cfg, shown)
+			l.err = errors.New("the database is away")
+			if err := ask(l); err == nil {
+				t.Errorf("%s, while it cannot ask: no error", name)
+			}
+		}
+	}
+	l := newLate(t, cfg, old)
+	_, err = l.GetEntry(t.Context(), &cairnv1.GetEntryRequest{Index: size})
+	if e, ok := reason.Of(err); !ok || e.Reason != reason.EntryNotFound {
+		t.Errorf("an entry that nobody published: %v", err)
+	}
+}
+
+// asksFor returns what asks for an entry, by all that it can be found by.
+func asksFor(t *testing.T, r *repository, logged []byte, index, size int64) map[string]func(*late) error {
 	attestation := &cairnv1.GetAttestationRequest{Envelope: string(leaf.SHA256(logged))}
-	for name, ask := range map[string]func(*late) error{
+	return map[string]func(*late) error{
 		"an entry": func(l *late) error {
 			_, err := l.GetEntry(t.Context(), &cairnv1.GetEntryRequest{Index: index})
 			return err
@@ -112,25 +137,5 @@ func TestWhatAnotherFrontEndPublished(t *testing.T) {
 			}
 			return err
 		},
-	} {
-		for before, shown := range map[string]*checkpoint.Published{"a smaller one": old, "none": nil} {
-			l := newLate(t, cfg, shown)
-			if err := ask(l); err != nil || l.refresh != 1 {
-				t.Errorf("%s, while it shows %s: %v after %d looks", name, before, err, l.refresh)
-			}
-			if err := ask(l); err != nil || l.refresh != 1 {
-				t.Errorf("%s, once more: %v after %d looks", name, err, l.refresh)
-			}
-			l = newLate(t, cfg, shown)
-			l.err = errors.New("the database is away")
-			if err := ask(l); err == nil {
-				t.Errorf("%s, while it cannot ask: no error", name)
-			}
-		}
-	}
-	l := newLate(t, cfg, old)
-	_, err = l.GetEntry(t.Context(), &cairnv1.GetEntryRequest{Index: size})
-	if e, ok := reason.Of(err); !ok || e.Reason != reason.EntryNotFound {
-		t.Errorf("an entry that nobody published: %v", err)
 	}
 }

@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		s.cfg.Builds = noBuilds{}
 	}
 	reg.MustRegister(append(cfg.Metrics, s.cfg.Builds, s.doors)...)
-	in := &interceptors{metrics: m, log: cfg.Logger}
+	in := &interceptors{metrics: m, log: cfg.Logger, doors: s.doors}
 	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in, s.doors)
 	s.certs = &certifications{service: svc, in: in}
 	var err error

@@ -42,7 +42,7 @@ func TestWitnessedLedger(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var stdout, stderr bytes.Buffer
-	args := []string{"-dir", dir, "-transport", "", "-proofs=false", "-ceilings=false", "-keys", "3",
+	args := []string{"-dir", dir, "-transport", "", "-proofs=false", "-ceilings=false", "-overload=false", "-keys", "3",
 		"-witnesses", "2", "-quorum", "2", "-duration", "500ms", "-warmup", "100ms"}
 	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
 		t.Fatalf("%q: got exit code %d\n%s%s", args, code, &stdout, &stderr)

@@ -272,3 +272,37 @@ func TestRetryAfterLostConnection(t *testing.T) {
 		t.Errorf("a commit of unknown outcome was tried %d times", tries)
 	}
 }
+
+func TestBeginMove(t *testing.T) {
+	pool := open(t, pgtest.Database(t))
+	create := func(context.Context) (int64, error) { return 7, nil }
+	want := postgres.Log{Origin: "log.example", Tree: 7, Moving: true}
+	for range 2 {
+		if l, err := pool.BeginMove(t.Context(), "log.example", create); err != nil || *l != want {
+			t.Errorf("BeginMove = %v, %v, want %v", l, err, want)
+		}
+	}
+	_, err := pool.BeginMove(t.Context(), "other.example", create)
+	wantError(t, "another origin", err, "is that of log log.example, not of other.example")
+	if l, err := pool.Log(t.Context()); !errors.Is(err, postgres.ErrMoving) {
+		t.Errorf("Log = %v, %v, want ErrMoving", l, err)
+	}
+	if l, err := pool.InitLog(t.Context(), "log.example", create); !errors.Is(err, postgres.ErrMoving) {
+		t.Errorf("InitLog = %v, %v, want ErrMoving", l, err)
+	}
+	if l, err := pool.AnyLog(t.Context()); err != nil || *l != want {
+		t.Errorf("AnyLog = %v, %v, want %v", l, err, want)
+	}
+	want.Moving = false
+	for range 2 {
+		if err := pool.EndMove(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if l, err := pool.Log(t.Context()); err != nil || *l != want {
+			t.Errorf("after the move Log = %v, %v, want %v", l, err, want)
+		}
+	}
+	if l, err := pool.BeginMove(t.Context(), "log.example", create); err != nil || *l != want {
+		t.Errorf("BeginMove after the move = %v, %v, want %v", l, err, want)
+	}
+}
