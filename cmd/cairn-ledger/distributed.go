@@ -31,8 +31,8 @@ type distributed struct {
 	// who waits for one behind a load of submissions loses it.
 	database, lease *postgres.Pool
 	objects         *bucket.Bucket
-	sequence        *store.PostgresSequence
 	conn            *grpc.ClientConn // to Trillian
+	sequence        *store.PostgresSequence
 	trillian        *engine.Trillian
 	cluster         *cluster.Cluster
 	publisher       atomic.Pointer[checkpoint.Publisher] // while this process publishes

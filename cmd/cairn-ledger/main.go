@@ -14,9 +14,9 @@
 // SIGTERM drains and exits 0.
 //
 // A configuration with `distributed` is that of a front end: any number of them serve
-// one log, which is in a database, a bucket and Trillian; init makes it, migrate moves
-// the log of a ledger of one process there, and repair gives Trillian or the bucket
-// back what it lost, from what the others have.
+// one log, which is in a database, a bucket and Trillian. init makes it; migrate
+// moves the log of a ledger of one process there; repair gives Trillian or the
+// bucket back what it lost, from what the others have.
 //
 // Exit codes: 0 stopped as asked, 1 failed while serving, 2 usage or
 // configuration, 5 the log contradicts what was signed before. migrate exits as

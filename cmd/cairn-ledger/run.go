@@ -42,12 +42,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case errors.As(err, &usage):
 		return reason.ExitUsage
-	case errors.As(err, &unclean):
-		return unclean.Report.ExitCode()
 	case contradicts:
 		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; if Trillian's database was lost or restored, stop all front ends "+
 			"and run `cairn-ledger repair trillian`; docs/runbooks.md has the other cases\n")
 		return reason.ExitMisbehave
+	case errors.As(err, &unclean):
+		return unclean.Report.ExitCode()
 	case rollback:
 		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; keep this state as evidence, "+
 			"and start from the newest copy of the log\n")
@@ -62,10 +62,10 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		switch args[0] {
 		case "init":
 			return initLog(ctx, args[1:], stdout, stderr)
-		case "keygen":
-			return keygen(args[1:], stdout, stderr)
 		case "migrate":
 			return migrateLog(ctx, args[1:], stdout, stderr)
+		case "keygen":
+			return keygen(args[1:], stdout, stderr)
 		case "repair":
 			return repairLog(ctx, args[1:], stdout, stderr)
 		}

@@ -126,6 +126,26 @@ func TestInitLog(t *testing.T) {
 	wantError(t, "another origin", err, "is that of log log.example, not of other.example")
 }
 
+// TestSetTree has the log be in another tree, once.
+func TestSetTree(t *testing.T) {
+	pool := open(t, pgtest.Database(t))
+	if err := pool.SetTree(t.Context(), 1, 2); err == nil {
+		t.Error("a database without a log is given a tree")
+	}
+	if _, err := pool.InitLog(t.Context(), "log.example", func(context.Context) (int64, error) { return 1, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.SetTree(t.Context(), 1, 2); err != nil {
+		t.Error(err)
+	}
+	if err := pool.SetTree(t.Context(), 1, 3); err == nil || !strings.Contains(err.Error(), "not in tree 1 any more") {
+		t.Errorf("SetTree = %v, of a tree that the log left", err)
+	}
+	if l, err := pool.Log(t.Context()); err != nil || l.Tree != 2 || l.Origin != "log.example" {
+		t.Errorf("Log = %+v, %v, want tree 2", l, err)
+	}
+}
+
 // TestInTxRetries has two transactions that deadlock: both succeed.
 func TestInTxRetries(t *testing.T) {
 	pool := open(t, pgtest.Database(t))

@@ -103,13 +103,31 @@ func (tr *Trillian) StartServer(t testing.TB) {
 }
 
 // StartSigner starts one more signer. All of them sequence whatever there is: see
-// docs/trillian.md for what keeps the tree right then.
-func (tr *Trillian) StartSigner(t testing.TB) {
+// docs/trillian.md for what keeps the tree right then. Of two flags of a name, those
+// of more count.
+func (tr *Trillian) StartSigner(t testing.TB, more ...string) {
 	t.Helper()
 	addr := e2etest.FreeAddr(t)
-	tr.Signers = append(tr.Signers, e2etest.StartAt(t, "tcp", addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_signer"),
-		append(slices.Clone(tr.signer), "--quota_system=noop", "--force_master", "--sequencer_interval=50ms",
-			"--rpc_endpoint="+addr, "--http_endpoint="+e2etest.FreeAddr(t))...)))
+	args := append(slices.Clone(tr.signer), "--quota_system=noop", "--force_master", "--sequencer_interval=50ms",
+		"--rpc_endpoint="+addr, "--http_endpoint="+e2etest.FreeAddr(t))
+	tr.Signers = append(tr.Signers, e2etest.StartAt(t, "tcp", addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_signer"), append(args, more...)...)))
+}
+
+// Again starts a server or a signer that is gone, as it was started before.
+func (tr *Trillian) Again(t testing.TB, gone *e2etest.Process) {
+	t.Helper()
+	var addr string
+	for _, arg := range gone.Cmd.Args {
+		if a, ok := strings.CutPrefix(arg, "--rpc_endpoint="); ok {
+			addr = a
+		}
+	}
+	p := e2etest.StartAt(t, "tcp", addr, exec.Command(gone.Cmd.Path, gone.Cmd.Args[1:]...))
+	for _, list := range [][]*e2etest.Process{tr.Servers, tr.Signers} {
+		if i := slices.Index(list, gone); i >= 0 {
+			list[i] = p
+		}
+	}
 }
 
 // StartTrillianOnMariaDB starts a log server and a signer on a new database.
@@ -121,6 +139,9 @@ func StartTrillianOnMariaDB(t testing.TB, db *MariaDB) *Trillian {
 	}
 	return StartTrillian(t, "--storage_system=mysql", "--mysql_uri="+db.Create(t, "trillian", string(schema)))
 }
+
+// planner is what docs/trillian.md has Trillian's connections to PostgreSQL set.
+const planner = "&enable_seqscan=off&enable_hashjoin=off&enable_mergejoin=off&jit=off"
 
 // StartTrillianOnPostgreSQL starts a log server and a signer on an empty database.
 func StartTrillianOnPostgreSQL(t testing.TB, url string) *Trillian {
@@ -137,8 +158,9 @@ func StartTrillianOnPostgreSQL(t testing.TB, url string) *Trillian {
 	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
 		t.Fatalf("making Trillian's tables: %v", err)
 	}
-	const storage, uri = "--storage_system=postgresql", "--postgresql_uri="
-	tr := &Trillian{server: []string{storage, uri + url}, signer: []string{storage, uri + url + "&default_transaction_isolation=repeatable%20read"}}
+	const storage = "--storage_system=postgresql"
+	uri := "--postgresql_uri=" + url + planner
+	tr := &Trillian{server: []string{storage, uri}, signer: []string{storage, uri + "&default_transaction_isolation=repeatable%20read"}}
 	tr.StartServer(t)
 	tr.StartSigner(t)
 	return tr
