@@ -86,20 +86,9 @@ func TestMigrateRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	bundle := filepath.Join(m.dir, "log", "tile", "entries", "000")
-	whole, err := os.ReadFile(bundle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	damaged := bytes.Clone(whole)
-	damaged[len(damaged)/2] ^= 1
-	if err := os.WriteFile(bundle, damaged, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	mend := m.damage()
 	refused("a log that is damaged", 10, "the log was not moved")
-	if err := os.WriteFile(bundle, whole, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	mend()
 
 	// What was moved of it is more than an older copy of it has.
 	older := m.copy()
@@ -125,6 +114,25 @@ func TestMigrateRefuses(t *testing.T) {
 		t.Fatal(errs)
 	}
 	refused("a database of front ends", 2, "a log moves to a database that")
+}
+
+// damage damages the entries of the ledger, until mend is called.
+func (m *moving) damage() (mend func()) {
+	m.t.Helper()
+	bundle := filepath.Join(m.dir, "log", "tile", "entries", "000")
+	whole, err := os.ReadFile(bundle)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	write := func(b []byte) {
+		if err := os.WriteFile(bundle, b, 0o644); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	damaged := bytes.Clone(whole)
+	damaged[len(damaged)/2] ^= 1
+	write(damaged)
+	return func() { write(whole) }
 }
 
 // database returns the URL of the target's.

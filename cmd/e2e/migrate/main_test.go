@@ -1,6 +1,7 @@
 // Package migrate moves the log of a real ledger of one process to front ends, with a
 // real PostgreSQL and the real Trillian, a log server and two signers. `make interop`
-// installs these; without it the test is skipped, and says so.
+// installs these; without it that test is skipped, and says so. The runbook's commands
+// are run with a Trillian in memory.
 //
 // What it relies on: whether the log is whole is judged by `cairn audit` and by
 // golang.org/x/mod/sumdb, from files, before and after; never by what the move says.

@@ -20,6 +20,7 @@ import (
 	"github.com/cairnlog/cairn/cmd/e2e/e2etest/peers"
 	"github.com/cairnlog/cairn/ledger/audit/audittest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/engine/enginetest/trilliantest"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/store/pgtest"
 )
@@ -164,20 +165,26 @@ func (w *world) audited(dir string) int64 {
 	return n
 }
 
-// config writes that of a front end, whose servers it starts.
-func (w *world) config() {
+// serve starts the front ends' servers, and writes the configuration of one of them.
+func (w *world) serve() {
+	w.t.Helper()
+	database := pgtest.Start(w.t)
+	trillian := peers.StartTrillianOnPostgreSQL(w.t, database.Database(w.t))
+	trillian.StartSigner(w.t)
+	w.configure(database.Database(w.t), strings.Join(trillian.Addrs, ","))
+}
+
+// configure writes the configuration of a front end.
+func (w *world) configure(database, trillian string) {
 	w.t.Helper()
 	key, err := checkpoint.ReadKey(filepath.Join(w.dir, "ledger.key"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.write("policy", "log "+key.VKey+"\nquorum none\n")
-	database := pgtest.Start(w.t)
-	trillian := peers.StartTrillianOnPostgreSQL(w.t, database.Database(w.t))
-	trillian.StartSigner(w.t)
 	w.front = w.write("front.yaml", fmt.Sprintf("key: %s/ledger.key\npolicy: %s\nhttp: 127.0.0.1:0\ngrpc: 127.0.0.1:0\n"+
 		"distributed: {database: %q, bucket: \"file://%s\", trillian: %q}\n",
-		w.dir, w.policy, database.Database(w.t), w.bucket, strings.Join(trillian.Addrs, ",")))
+		w.dir, w.policy, database, w.bucket, trillian))
 }
 
 // start starts a ledger or a front end.
@@ -277,7 +284,7 @@ func TestMigrate(t *testing.T) {
 	began := time.Now()
 	w.generate(n)
 	t.Logf("%d entries were logged in %.1f s", n, time.Since(began).Seconds())
-	w.config()
+	w.serve()
 
 	// A client of the running ledger saves what it is given.
 	dev, url := w.start("-dev", w.dir)
@@ -291,8 +298,8 @@ func TestMigrate(t *testing.T) {
 	before := w.audited(w.dir)
 	proofs := w.save()
 
-	for _, after := range []time.Duration{3 * time.Second, 9 * time.Second, 27 * time.Second} {
-		w.kill(after)
+	for _, written := range []string{bundle(0), bundle(n / 2), "checkpoint"} {
+		w.killOnce(written)
 	}
 	out := w.command("cairn-ledger", "migrate", "-from", w.dir, "-config", w.front)
 	var moved struct{ Entries, Published int64 }
@@ -318,14 +325,61 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// kill starts the move, and kills it after a while.
-func (w *world) kill(after time.Duration) {
+// bundle is the path of the bundle with an entry.
+func bundle(index int) string {
+	return torchwood.TilePath(tlog.Tile{H: torchwood.TileHeight, L: -1, N: int64(index / 256), W: 256})
+}
+
+// killOnce starts the move, and kills it once an object is in the bucket.
+func (w *world) killOnce(object string) {
 	w.t.Helper()
 	p := e2etest.Start(w.t, exec.Command(filepath.Join(bin, "cairn-ledger"), "migrate", "-from", w.dir, "-config", w.front))
-	select {
-	case <-time.After(after):
-		p.Kill(w.t)
-	case <-p.Exited():
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(w.bucket, object)); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s was not written", object)
+		}
 	}
-	w.t.Logf("killed after %v, or ended: exit code %d", after, p.Code())
+	p.Kill(w.t)
+	if p.Code() != -1 {
+		w.t.Fatalf("the move ended with exit code %d before it was killed\n%s", p.Code(), p.Stderr)
+	}
+	w.t.Logf("killed once it had written %s", object)
+}
+
+// TestRunbook runs the commands of the runbook's section, as they stand.
+func TestRunbook(t *testing.T) {
+	w := newWorld(t)
+	const n = 600
+	w.generate(n)
+	_, trillian := trilliantest.Listen(t)
+	w.configure(pgtest.Database(t), trillian)
+	text, err := os.ReadFile("../../../docs/runbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Moving to the distributed engine\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, script, found := strings.Cut(section, "\n```sh\n")
+	script, _, _ = strings.Cut(script, "\n```\n")
+	if !found || !strings.Contains(script, "cairn-ledger migrate") {
+		t.Fatalf("the section has no commands: %q", script)
+	}
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+cmd.Dir, "STOP=touch stopped", "START=touch started",
+		"DIR="+w.dir, "CONFIG="+w.front, "BUCKET="+w.bucket, "POLICY="+w.policy)
+	if code, out, errs := e2etest.Run(t, cmd); code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(cmd.Dir, "started")); err != nil {
+		t.Error(err)
+	}
+	front, _ := w.start("-config", w.front)
+	front.Stop(t)
+	if after := w.audited(w.bucket); after != n {
+		t.Errorf("%d entries after, and %d before", after, n)
+	}
 }
