@@ -159,7 +159,8 @@ func StartTrillianOnPostgreSQL(t testing.TB, url string) *Trillian {
 		t.Fatalf("making Trillian's tables: %v", err)
 	}
 	const storage = "--storage_system=postgresql"
-	uri := "--postgresql_uri=" + url + planner
+	// A process that is stopped must not hold the others up.
+	uri := "--postgresql_uri=" + url + planner + "&idle_in_transaction_session_timeout=2000"
 	tr := &Trillian{server: []string{storage, uri}, signer: []string{storage, uri + "&default_transaction_isolation=repeatable%20read"}}
 	tr.StartServer(t)
 	tr.StartSigner(t)
