@@ -185,7 +185,7 @@ func (s *shared) submit(submitters int) {
 	r := bench.out.results[len(bench.out.results)-1]
 	t := taken{1 + len(bench.ledger.beside), r}
 	s.taken = append(s.taken, t)
-	s.out.printf("%d front ends     %4d submitters: %6.0f/s  p50 %s  p99 %s  max %s  %d failures %s  first front end's CPU %s (%s each)  (load average %s)",
+	s.out.printf("%d front end(s)   %4d submitters: %6.0f/s  p50 %s  p99 %s  max %s  %d failures %s  first front end's CPU %s (%s each)  (load average %s)",
 		t.fronts, submitters, r.Rate, millis(r.P50), millis(r.P99), millis(r.Max), r.Failed, reasons(r.Failures),
 		percent(r.CPU.Server), micros(r.each()), loadAverage())
 }
@@ -209,7 +209,7 @@ func (s *shared) summary() []string {
 	queued, ranged := s.best(oneByOne), s.best(inRanges)
 	var lines []string
 	for _, t := range s.taken {
-		lines = append(lines, fmt.Sprintf("§10 row 5  on Trillian and PostgreSQL, %d front ends, %d submitters: %d/s, %.2f of the %d/s that Trillian alone sequences "+
+		lines = append(lines, fmt.Sprintf("§10 row 5  on Trillian and PostgreSQL, %d front end(s), %d submitters: %d/s, %.2f of the %d/s that Trillian alone sequences "+
 			"(to hold ≥ %.1f)  %s; %.2f of the %d/s that it is given in ranges; p50 %s, p99 %s, %d failures",
 			t.fronts, t.Submitters, int(t.Rate), share(t.Rate, queued), int(queued), holdDistributed, verdict(share(t.Rate, queued) >= holdDistributed),
 			share(t.Rate, ranged), int(ranged), millis(t.P50), millis(t.P99), t.Failed))
@@ -223,4 +223,22 @@ func share(part, of float64) float64 {
 		return 0
 	}
 	return math.Floor(part/of*100) / 100
+}
+
+// TestSummaryOfDistributed wants the best that Trillian did on average to be what
+// the front ends are compared with, and nothing rounded up.
+func TestSummaryOfDistributed(t *testing.T) {
+	s := &shared{alone: map[string][]trillianFigure{
+		oneByOne: {{Batch: 1, Callers: 64, Rate: 900}, {Batch: 1, Callers: 256, Rate: 1200}, {Batch: 1, Callers: 64, Rate: 1100}, {Batch: 1, Callers: 256, Rate: 300}},
+		inRanges: {{Batch: 1000, Callers: 1, Rate: 4000}},
+	}}
+	for rate, want := range map[float64]string{
+		800: "0.80 of the 1000/s that Trillian alone sequences (to hold ≥ 0.8)  HELD; 0.20 of the 4000/s",
+		799: "0.79 of the 1000/s that Trillian alone sequences (to hold ≥ 0.8)  SHORT; 0.19 of the 4000/s",
+	} {
+		s.taken = []taken{{3, &result{Submitters: 1024, Rate: rate}}}
+		if got := s.summary(); len(got) != 1 || !strings.Contains(got[0], want) {
+			t.Errorf("at %v/s: %q, want %q", rate, got, want)
+		}
+	}
 }
