@@ -128,7 +128,8 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-rebuilderd FILE] [-trusted-root FILE]\n"+
 			"       cairn-ledger -config FILE [-check-config]\n"+
-			"       cairn-ledger init -config FILE\n\n")
+			"       cairn-ledger init -config FILE\n"+
+			"       cairn-ledger key (-origin NAME -out FILE|-show FILE)\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")
 	}

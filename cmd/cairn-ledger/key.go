@@ -3,16 +3,47 @@ package main
 import (
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
+
+// logKey is the command `key`.
+func logKey(args []string, stdout, stderr io.Writer) error {
+	k := daemon.KeyFile{Program: "cairn-ledger", Name: "origin", What: "a log", Create: createKey, Read: showKey}
+	usage, err := k.Run(args, stdout, stderr)
+	if usage && !errors.Is(err, flag.ErrHelp) {
+		return usageError{err}
+	}
+	return err
+}
+
+func createKey(path, origin string) (string, error) {
+	k, err := checkpoint.CreateKey(path, origin)
+	if errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("%s is there already, and nothing was changed: `cairn-ledger key -show %s` prints its verifier key", path, path)
+	} else if err != nil {
+		return "", err
+	}
+	return k.VKey, nil
+}
+
+func showKey(path string) (string, error) {
+	k, err := checkpoint.ReadKey(path)
+	if err != nil {
+		return "", err
+	}
+	return k.VKey, nil
+}
 
 // loadPolicy reads the policy that checkpoints must satisfy. It must be one
 // that this log can satisfy. Without a file, the log's own signature suffices.

@@ -4,11 +4,15 @@
 //	cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE]
 //	cairn-ledger -config FILE [-check-config]
 //	cairn-ledger init -config FILE
+//	cairn-ledger key -origin NAME -out FILE
+//	cairn-ledger key -show FILE
 //
 // With -dev it needs no configuration: it makes a key and keeps its state under
 // DIR, on loopback. Once it takes requests it prints one line of JSON on
 // stdout, with its origin, verifier key and addresses; all else goes to stderr.
 // SIGTERM drains and exits 0.
+//
+// Key makes the key of a log, and prints its verifier key.
 //
 // A configuration with `distributed` is that of a front end: any number of them serve
 // one log, which is in a database, a bucket and Trillian; init makes it.

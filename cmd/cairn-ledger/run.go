@@ -48,8 +48,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // do does what the arguments say.
 func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == "init" {
-		return initLog(ctx, args[1:], stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "init":
+			return initLog(ctx, args[1:], stdout, stderr)
+		case "key":
+			return logKey(args[1:], stdout, stderr)
+		}
 	}
 	cfg, check, err := parseArgs(args, stderr)
 	if err != nil || check {

@@ -4,15 +4,55 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"filippo.io/torchwood"
+
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
 	"github.com/cairnlog/cairn/witness/signer"
 	"github.com/cairnlog/cairn/witness/state"
 )
+
+// witnessKey is the command `key`.
+func witnessKey(args []string, stdout, stderr io.Writer) error {
+	k := daemon.KeyFile{Program: "cairn-witness", Name: "name", What: "a witness", Create: createKey, Read: showKey}
+	usage, err := k.Run(args, stdout, stderr)
+	if usage && !errors.Is(err, flag.ErrHelp) {
+		return usageError{err}
+	}
+	return err
+}
+
+func createKey(path, name string) (string, error) {
+	k, err := signer.CreateFile(path, name)
+	if errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("%s is there already, and nothing was changed: `cairn-witness key -show %s` prints its verifier key", path, path)
+	} else if err != nil {
+		return "", err
+	}
+	return verifierKey(k)
+}
+
+func showKey(path string) (string, error) {
+	k, err := signer.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return verifierKey(k)
+}
+
+func verifierKey(k signer.Key) (string, error) {
+	s, err := torchwood.NewCosignatureSigner(k.Name, k.Signer)
+	if err != nil {
+		return "", err
+	}
+	return s.Verifier().String(), nil
+}
 
 // identity is the key and the state of a witness. They belong together.
 type identity struct {

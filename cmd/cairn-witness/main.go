@@ -4,6 +4,8 @@
 //	cairn-witness -dev DIR [-http ADDR] [-name NAME] -log VKEY[,URL]... [-peer PEER]... [-policy FILE]
 //	cairn-witness -config FILE [-check-config|-init]
 //	cairn-witness (-dev DIR|-config FILE) -clear ORIGIN
+//	cairn-witness key -name NAME -out FILE
+//	cairn-witness key -show FILE
 //
 // With -dev it needs no configuration: it makes a key and keeps its state under
 // DIR, on loopback. Once it takes requests it prints one line of JSON on
@@ -12,6 +14,9 @@
 //
 // With -clear, and while no witness runs on the state, it lets an origin be
 // cosigned again that was refused for evidence or a rollback.
+//
+// Key makes the key of a witness, which -init would make too, and prints its verifier
+// key.
 //
 // Exit codes: 0 stopped as asked, 1 failed while serving, 2 usage or
 // configuration, 5 the state is missing or belongs to another key.
