@@ -35,6 +35,7 @@ type service struct {
 		Disable bool
 	}
 	Secrets []struct{ Source string }
+	Volumes []struct{ Source, Target string }
 	Ports   []struct {
 		HostIP string `json:"host_ip"`
 	}
