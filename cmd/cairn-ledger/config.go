@@ -128,8 +128,10 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-rebuilderd FILE] [-trusted-root FILE]\n"+
 			"       cairn-ledger -config FILE [-check-config]\n"+
+			"       cairn-ledger keygen -key FILE (-origin NAME|-show)\n"+
 			"       cairn-ledger init -config FILE\n"+
-			"       cairn-ledger key (-origin NAME -out FILE|-show FILE)\n\n")
+			"       cairn-ledger migrate -from DIR|CONFIG -config FILE\n"+
+			"       cairn-ledger repair trillian|tiles -config FILE\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA ledger to try things on:\n  cairn-ledger -dev /tmp/ledger\n")
 	}

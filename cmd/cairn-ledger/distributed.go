@@ -31,6 +31,8 @@ type distributed struct {
 	// who waits for one behind a load of submissions loses it.
 	database, lease *postgres.Pool
 	objects         *bucket.Bucket
+	conn            *grpc.ClientConn // to Trillian
+	sequence        *store.PostgresSequence
 	trillian        *engine.Trillian
 	cluster         *cluster.Cluster
 	publisher       atomic.Pointer[checkpoint.Publisher] // while this process publishes
@@ -75,28 +77,46 @@ func (l *ledger) openDistributed(ctx context.Context) (*storage, error) {
 
 // openDatabase opens the database, and returns the log's tree in Trillian.
 func (d *distributed) openDatabase(ctx context.Context) (tree int64, err error) {
-	for _, pool := range []**postgres.Pool{&d.database, &d.lease} {
-		if *pool, err = postgres.Open(ctx, d.cfg.Distributed.Database); err != nil {
-			return 0, err
-		}
-		d.closers = append(d.closers, closer((*pool).Close))
+	if err := d.openPools(ctx); err != nil {
+		return 0, err
 	}
 	log, err := d.database.Log(ctx)
-	if errors.Is(err, postgres.ErrNoLog) {
+	if errors.Is(err, postgres.ErrNoLog) || errors.Is(err, postgres.ErrMoving) {
 		return 0, usageError{err}
 	}
 	if err != nil {
 		return 0, err
 	}
-	if origin := d.key.Signer.Name(); log.Origin != origin {
-		return 0, usageError{fmt.Errorf("the database is that of log %s, but the key is that of %s", log.Origin, origin)}
-	}
-	index, err := store.OpenPostgresIndex(ctx, d.database)
-	if err != nil {
+	if err := d.ofThisLog(log); err != nil {
 		return 0, err
 	}
+	return log.Tree, d.openIndex(ctx)
+}
+
+func (d *distributed) openPools(ctx context.Context) (err error) {
+	for _, pool := range []**postgres.Pool{&d.database, &d.lease} {
+		if *pool, err = postgres.Open(ctx, d.cfg.Distributed.Database); err != nil {
+			return err
+		}
+		d.closers = append(d.closers, closer((*pool).Close))
+	}
+	return nil
+}
+
+func (d *distributed) ofThisLog(log *postgres.Log) error {
+	if origin := d.key.Signer.Name(); log.Origin != origin {
+		return usageError{fmt.Errorf("the database is that of log %s, but the key is that of %s", log.Origin, origin)}
+	}
+	return nil
+}
+
+func (d *distributed) openIndex(ctx context.Context) error {
+	index, err := store.OpenPostgresIndex(ctx, d.database)
+	if err != nil {
+		return err
+	}
 	d.index = index
-	return log.Tree, nil
+	return nil
 }
 
 func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
@@ -110,16 +130,22 @@ func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
 		return usageError{err}
 	}
 	d.closers = append(d.closers, conn)
-	sequence := store.NewPostgresSequence(d.database)
-	d.closers = append(d.closers, sequence)
-	d.watched.placed = sequence.Next
+	d.conn = conn
+	d.openTree(tree)
+	return nil
+}
+
+// openTree opens the log in one of Trillian's trees.
+func (d *distributed) openTree(tree int64) {
+	d.sequence = store.NewPostgresSequence(d.database)
+	d.closers = append(d.closers, d.sequence)
+	d.watched.placed = d.sequence.Next
 	d.trillian = engine.OpenTrillian(engine.TrillianConfig{
-		Conn: conn, Tree: tree, Sequence: sequence, Bucket: objects{d.objects}, Log: d.logger,
+		Conn: d.conn, Tree: tree, Sequence: d.sequence, Bucket: objects{d.objects}, Log: d.logger,
 		Grew: func(uint64) { d.grew() },
 	})
 	d.closers = append(d.closers, d.trillian)
 	d.log, d.prover = d.trillian, engine.NewProver(d.trillian)
-	return nil
 }
 
 // dial connects to Trillian's log servers, once it is used.

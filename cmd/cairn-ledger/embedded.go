@@ -18,6 +18,7 @@ import (
 type embedded struct {
 	*ledger
 	storage
+	state     *checkpoint.FileState
 	guard     *checkpoint.Guard
 	notes     *checkpoint.Archive
 	publisher *checkpoint.Publisher
@@ -53,7 +54,11 @@ func (e *embedded) openGuard(ctx context.Context) error {
 		return usageError{err}
 	}
 	e.closers = append(e.closers, state)
+	e.state = state
 	e.guard, err = checkpoint.NewGuard(ctx, e.key.Signer, state)
+	if _, moved := errors.AsType[*checkpoint.MovedError](err); moved {
+		return usageError{err}
+	}
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/engine"
@@ -23,7 +24,10 @@ type initialised struct {
 // initLog makes the database that of the log of a configuration, and a tree in
 // Trillian for it. What is there already is left as it is.
 func initLog(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cfg, err := parseInitArgs(args, stderr)
+	fs := flag.NewFlagSet("cairn-ledger init", flag.ContinueOnError)
+	cfg, err := parseShared(fs, args, stderr, "usage: cairn-ledger init -config FILE\n\n"+
+		"Makes the database of the configuration's `distributed` that of its log, and a\n"+
+		"tree in Trillian. It may be run again, as after an upgrade.\n\n")
 	if err != nil {
 		return err
 	}
@@ -65,13 +69,12 @@ func initLog(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	return err
 }
 
-func parseInitArgs(args []string, stderr io.Writer) (*config, error) {
-	fs := flag.NewFlagSet("cairn-ledger init", flag.ContinueOnError)
+// parseShared reads the command line of a command about what front ends share; fs may
+// have further flags.
+func parseShared(fs *flag.FlagSet, args []string, stderr io.Writer, usage string) (*config, error) {
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: cairn-ledger init -config FILE\n\n"+
-			"Makes the database of the configuration's `distributed` that of its log, and a\n"+
-			"tree in Trillian. It may be run again, as after an upgrade.\n\n")
+		fmt.Fprint(stderr, usage)
 		fs.PrintDefaults()
 	}
 	file := fs.String("config", "", "the YAML `FILE` of the front ends")
@@ -92,7 +95,7 @@ func parseInitArgs(args []string, stderr io.Writer) (*config, error) {
 		return nil, usageError{err}
 	}
 	if cfg.Distributed == nil {
-		return nil, usageError{fmt.Errorf("%s has no `distributed`: an embedded log needs no init", *file)}
+		return nil, usageError{fmt.Errorf("%s has no `distributed`: an embedded log needs no %s", *file, strings.TrimPrefix(fs.Name(), "cairn-ledger "))}
 	}
 	return cfg, nil
 }

@@ -17,32 +17,30 @@ import (
 	"github.com/cairnlog/cairn/ledger/policy"
 )
 
-// logKey is the command `key`.
-func logKey(args []string, stdout, stderr io.Writer) error {
-	k := daemon.KeyFile{Program: "cairn-ledger", Name: "origin", What: "a log", Create: createKey, Read: showKey}
-	usage, err := k.Run(args, stdout, stderr)
-	if usage && !errors.Is(err, flag.ErrHelp) {
-		return usageError{err}
+// keygen makes the key of a new log.
+func keygen(args []string, stdout, stderr io.Writer) error {
+	k := daemon.Keygen{
+		Program: "cairn-ledger", Name: "origin",
+		About: "Makes the key of a new log. A log keeps its key and its origin for as long as it\n" +
+			"lives; a new key is a new log.",
+		Example: "The log of the year 2027:\n  cairn-ledger keygen -key /etc/cairn/ledger.key -origin ledger.example/2027",
+		Create: func(path, origin string) (string, error) {
+			return policyLine(checkpoint.CreateKey(path, origin))
+		},
+		Read: func(path string) (string, error) { return policyLine(checkpoint.ReadKey(path)) },
 	}
-	return err
+	err := k.Run(args, stdout, stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{err}
 }
 
-func createKey(path, origin string) (string, error) {
-	k, err := checkpoint.CreateKey(path, origin)
-	if errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("%s is there already, and nothing was changed: `cairn-ledger key -show %s` prints its verifier key", path, path)
-	} else if err != nil {
-		return "", err
-	}
-	return k.VKey, nil
-}
-
-func showKey(path string) (string, error) {
-	k, err := checkpoint.ReadKey(path)
+func policyLine(k *checkpoint.Key, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return k.VKey, nil
+	return "log " + k.VKey, nil
 }
 
 // loadPolicy reads the policy that checkpoints must satisfy. It must be one

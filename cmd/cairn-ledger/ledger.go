@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cosign"
 	"github.com/cairnlog/cairn/ledger/engine"
@@ -93,16 +94,25 @@ func (l *ledger) newIntake(ctx context.Context, s *storage, grew func()) error {
 		Log: s.log, Prover: s.prover, Blobs: s.blobs, Index: s.index, Verifying: l.cfg.Capacity.Verifying, MaxBytes: pending,
 		Limits: l.cfg.Limits, Window: l.cfg.BatchWindow, Failed: l.watched.saw, Grew: grew,
 	}
-	if l.cfg.TrustedRoot != "" {
-		trusted, err := sigstore.ReadRoot(l.cfg.TrustedRoot)
-		if err != nil {
-			return usageError{err}
-		}
-		c.Certificate = trusted.Check
-	}
 	var err error
+	if c.Certificate, err = l.cfg.certificate(); err != nil {
+		return err
+	}
 	l.intake, err = intake.New(ctx, c)
 	return err
+}
+
+// certificate returns what refuses certificates that nobody vouches for; nil refuses
+// them all.
+func (c *config) certificate() (func(*attest.Attestation) error, error) {
+	if c.TrustedRoot == "" {
+		return nil, nil
+	}
+	trusted, err := sigstore.ReadRoot(c.TrustedRoot)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return trusted.Check, nil
 }
 
 // assemble makes what serves the log.

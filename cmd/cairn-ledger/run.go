@@ -18,6 +18,8 @@ import (
 	"github.com/cairnlog/cairn/internal/observe"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cosign"
+	"github.com/cairnlog/cairn/ledger/engine"
+	"github.com/cairnlog/cairn/ledger/migrate"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
 
@@ -29,15 +31,23 @@ func (e usageError) Unwrap() error { return e.error }
 // run is the command; it returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := do(ctx, args, stdout, stderr)
-	rollback := errors.Is(err, checkpoint.ErrRollback)
+	contradicts := errors.Is(err, engine.ErrContradiction)
+	rollback := contradicts || errors.Is(err, checkpoint.ErrRollback)
 	if err == nil || errors.Is(err, flag.ErrHelp) || ctx.Err() != nil && errors.Is(err, context.Canceled) && !rollback {
 		return 0 // stopped as asked, perhaps before it was ready
 	}
 	fmt.Fprintf(stderr, "cairn-ledger: error: %v\n", err)
 	var usage usageError
+	var unclean *migrate.UncleanError
 	switch {
 	case errors.As(err, &usage):
 		return reason.ExitUsage
+	case contradicts:
+		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; if Trillian's database was lost or restored, stop all front ends "+
+			"and run `cairn-ledger repair trillian`; docs/runbooks.md has the other cases\n")
+		return reason.ExitMisbehave
+	case errors.As(err, &unclean):
+		return unclean.Report.ExitCode()
 	case rollback:
 		fmt.Fprintf(stderr, "cairn-ledger: hint: nothing was signed; keep this state as evidence, "+
 			"and start from the newest copy of the log\n")
@@ -52,8 +62,12 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		switch args[0] {
 		case "init":
 			return initLog(ctx, args[1:], stdout, stderr)
-		case "key":
-			return logKey(args[1:], stdout, stderr)
+		case "migrate":
+			return migrateLog(ctx, args[1:], stdout, stderr)
+		case "keygen":
+			return keygen(args[1:], stdout, stderr)
+		case "repair":
+			return repairLog(ctx, args[1:], stdout, stderr)
 		}
 	}
 	cfg, check, err := parseArgs(args, stderr)

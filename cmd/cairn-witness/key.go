@@ -18,40 +18,33 @@ import (
 	"github.com/cairnlog/cairn/witness/state"
 )
 
-// witnessKey is the command `key`.
-func witnessKey(args []string, stdout, stderr io.Writer) error {
-	k := daemon.KeyFile{Program: "cairn-witness", Name: "name", What: "a witness", Create: createKey, Read: showKey}
-	usage, err := k.Run(args, stdout, stderr)
-	if usage && !errors.Is(err, flag.ErrHelp) {
-		return usageError{err}
+// keygen makes the key of a new witness, which -init would make, too.
+func keygen(args []string, stdout, stderr io.Writer) error {
+	k := daemon.Keygen{
+		Program: "cairn-witness", Name: "name",
+		About:   "Makes the key of a new witness, which -init makes otherwise. A witness keeps its\nkey and its name for as long as it lives.",
+		Example: "For a log's operator, who adds the witness's URL to the line:\n  cairn-witness keygen -key /etc/cairn/witness.key -name w.example",
+		Create: func(path, name string) (string, error) {
+			return policyLine(signer.CreateFile(path, name))
+		},
+		Read: func(path string) (string, error) { return policyLine(signer.ReadFile(path)) },
 	}
-	return err
+	err := k.Run(args, stdout, stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{err}
 }
 
-func createKey(path, name string) (string, error) {
-	k, err := signer.CreateFile(path, name)
-	if errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("%s is there already, and nothing was changed: `cairn-witness key -show %s` prints its verifier key", path, path)
-	} else if err != nil {
-		return "", err
-	}
-	return verifierKey(k)
-}
-
-func showKey(path string) (string, error) {
-	k, err := signer.ReadFile(path)
+func policyLine(k signer.Key, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return verifierKey(k)
-}
-
-func verifierKey(k signer.Key) (string, error) {
 	s, err := torchwood.NewCosignatureSigner(k.Name, k.Signer)
 	if err != nil {
 		return "", err
 	}
-	return s.Verifier().String(), nil
+	return "witness " + k.Name + " " + s.Verifier().String(), nil
 }
 
 // identity is the key and the state of a witness. They belong together.

@@ -17,29 +17,29 @@ func TestKeyCommand(t *testing.T) {
 	key := func(code int, args ...string) (stdout, stderr string) {
 		t.Helper()
 		var out, errs bytes.Buffer
-		if got := run(t.Context(), append([]string{"key"}, args...), &out, &errs); got != code {
-			t.Errorf("key %v: exit code %d, want %d\n%s", args, got, code, &errs)
+		if got := run(t.Context(), append([]string{"keygen"}, args...), &out, &errs); got != code {
+			t.Errorf("keygen %v: exit code %d, want %d\n%s", args, got, code, &errs)
 		}
 		return out.String(), errs.String()
 	}
-	made, _ := key(0, "-name", "w.example", "-out", path)
+	made, _ := key(0, "-name", "w.example", "-key", path)
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the key's file: %v, %v", info.Mode(), err)
 	}
-	p, err := policy.Parse([]byte("log log.example/cairn+275f13ec+AWTbH72dQJhVeqNxR61NIfvwvIrJy42Rx9jgS9IcM9IM\nwitness w " + made + "quorum w\n"))
+	p, err := policy.Parse([]byte("log log.example/cairn+275f13ec+AWTbH72dQJhVeqNxR61NIfvwvIrJy42Rx9jgS9IcM9IM\n" + made + "quorum w.example\n"))
 	if err != nil || p.Witnesses()[0].Verifier.Name() != "w.example" {
 		t.Errorf("a policy with %q: %v", made, err)
 	}
-	if _, errs := key(1, "-name", "w.example", "-out", path); !strings.Contains(errs, "nothing was changed") {
+	if _, errs := key(2, "-name", "w.example", "-key", path); !strings.Contains(errs, "nothing was changed") {
 		t.Errorf("a second time: %s", errs)
 	}
-	if shown, _ := key(0, "-show", path); shown != made {
+	if shown, _ := key(0, "-show", "-key", path); shown != made {
 		t.Errorf("shown is %q, and %q was made", shown, made)
 	}
-	for _, args := range [][]string{{}, {"-name", "w.example"}, {"-out", path}, {"-show", path, "-name", "w"}, {"-show", path, "more"}} {
+	for _, args := range [][]string{{}, {"-name", "w.example"}, {"-key", path}, {"-show", "-key", path, "-name", "w"}, {"-show", "-key", path, "more"}} {
 		key(2, args...)
 	}
-	key(1, "-name", "two words", "-out", path+".new")
+	key(2, "-name", "two words", "-key", path+".new")
 	if _, err := os.Stat(path + ".new"); err == nil {
 		t.Error("a refused command made a key")
 	}

@@ -41,8 +41,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // do does what the arguments say.
 func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == "key" {
-		return witnessKey(args[1:], stdout, stderr)
+	if len(args) > 0 && args[0] == "keygen" {
+		return keygen(args[1:], stdout, stderr)
 	}
 	cmd, err := parseArgs(args, stderr)
 	if err != nil {

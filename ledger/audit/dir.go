@@ -40,12 +40,7 @@ func OpenDir(path string) (Copy, error) {
 		return Copy{}, fmt.Errorf("%s is not a directory", path)
 	}
 	if info, err := os.Stat(filepath.Join(path, ledgerLog)); err == nil && info.IsDir() {
-		d := dir{root: filepath.Join(path, ledgerLog)}
-		blobs := filepath.Join(path, ledgerBlobs)
-		return Copy{
-			Source: &ledgerDir{dir: d, blobs: newBlobs(blobs)}, Place: path, Kind: Ledger,
-			Index: filepath.Join(path, indexName), Blobs: blobs, Unpublished: d.storedSize,
-		}, nil
+		return OpenLedger(path, filepath.Join(path, ledgerLog), filepath.Join(path, ledgerBlobs), filepath.Join(path, indexName)), nil
 	}
 	for _, name := range []string{"checkpoint", "tile", "checkpoints"} {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
@@ -58,6 +53,16 @@ func OpenDir(path string) (Copy, error) {
 		}
 	}
 	return Copy{}, fmt.Errorf("%s holds neither a ledger (log, blobs.db, index.db) nor a copy of a log (checkpoint, tile)", path)
+}
+
+// OpenLedger opens a ledger's parts, wherever they are: the directory of its log, and
+// the databases of the attestations and of the query index.
+func OpenLedger(place, log, blobs, index string) Copy {
+	d := dir{root: log}
+	return Copy{
+		Source: &ledgerDir{dir: d, blobs: newBlobs(blobs)}, Place: place, Kind: Ledger,
+		Index: index, Blobs: blobs, Unpublished: d.storedSize,
+	}
 }
 
 // dir reads a log's directory.

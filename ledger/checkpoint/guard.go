@@ -60,7 +60,8 @@ type Guard struct {
 	err  error // of a Swap: what is stored is not known any more
 }
 
-// NewGuard returns a Guard for the log that is named as signer is.
+// NewGuard returns a Guard for the log that is named as signer is. It fails with a
+// *MovedError if the log moved away from the state.
 func NewGuard(ctx context.Context, signer note.Signer, state State) (*Guard, error) {
 	g := &Guard{signer: signer, state: state}
 	text, err := state.Load(ctx)
@@ -69,6 +70,9 @@ func NewGuard(ctx context.Context, signer note.Signer, state State) (*Guard, err
 	}
 	if text == nil {
 		return g, nil
+	}
+	if moved := parseMoved(text); moved != nil {
+		return nil, moved
 	}
 	c, err := parseText(string(text))
 	if err != nil {

@@ -78,6 +78,23 @@ func (c *Cluster) campaign(ctx context.Context) (*Term, error) {
 func (c *Cluster) serve(ctx context.Context, t *Term, f func(context.Context, *Term) error) (failed bool, err error) {
 	log := c.cfg.Logger.With(slog.Int64("epoch", t.epoch))
 	log.InfoContext(ctx, "this process publishes")
+	err = c.hold(ctx, t, f)
+	switch {
+	case err == nil:
+		log.InfoContext(ctx, "this process publishes no more")
+		return false, nil
+	case errors.Is(err, checkpoint.ErrRollback):
+		return true, err
+	case errors.Is(err, ErrLost), isUnavailable(err), ctx.Err() != nil && errors.Is(err, context.Canceled):
+		log.WarnContext(ctx, "this process publishes no more", slog.Any("err", err))
+		return true, nil
+	}
+	return true, err
+}
+
+// hold runs f for a Term, whose lease it renews meanwhile and gives back in the end.
+// The error is that of f, explained; it wraps ErrLost if the Term ended before f did.
+func (c *Cluster) hold(ctx context.Context, t *Term, f func(context.Context, *Term) error) error {
 	serving, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -87,7 +104,10 @@ func (c *Cluster) serve(ctx context.Context, t *Term, f func(context.Context, *T
 		t.keep(keeping, c.cfg.Lease, t.renew, end)
 	})
 	c.term.Store(t)
-	err = f(serving, t)
+	err := f(serving, t)
+	if err != nil && serving.Err() != nil && ctx.Err() == nil && errors.Is(err, context.Canceled) {
+		err = errors.Join(context.Cause(serving), err)
+	}
 	c.term.Store(nil)
 	stop()
 	wg.Wait()
@@ -95,18 +115,7 @@ func (c *Cluster) serve(ctx context.Context, t *Term, f func(context.Context, *T
 
 	explaining, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
 	defer cancel()
-	err = c.Explain(explaining, err)
-	switch {
-	case err == nil:
-		log.InfoContext(ctx, "this process publishes no more")
-		return false, nil
-	case errors.Is(err, checkpoint.ErrRollback):
-		return true, err
-	case errors.Is(err, ErrLost), isUnavailable(err), serving.Err() != nil && errors.Is(err, context.Canceled):
-		log.WarnContext(ctx, "this process publishes no more", slog.Any("err", err))
-		return true, nil
-	}
-	return true, err
+	return c.Explain(explaining, err)
 }
 
 // keep renews the lease until ctx ends, and calls end once the Term is lost. An

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ func TestPausedPublisher(t *testing.T) {
 			resume()
 			a.grow <- struct{}{} // it tries again, and finds out
 			await(t, "the end of a's term", a.ended)
+			w.awaitBucket() // a may have written an older one over b's
 			a.publishUntil(uint64(b.board.Latest().N)+2, b)
 			b.end()
 			a.end()
@@ -64,4 +66,20 @@ func TestDatabaseRestarts(t *testing.T) {
 			w.checkBucket()
 		})
 	}
+}
+
+// TestStorageGetsTheNewest: a publisher that wrote its checkpoint to the log's storage
+// while another archived a later one, writes that.
+func TestStorageGetsTheNewest(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.process("p", cluster.MaxLease)
+	p.run(func(ctx context.Context) error { return p.cluster.Lead(ctx, p.publish) })
+	p.publishUntil(1)
+	reached, resume := p.stopAt(beforeStore)
+	p.appendOne()
+	await(t, "the point", reached)
+	later := grown(history{}, "later", 99).tree(99)
+	w.archive(later, w.note(later))
+	resume()
+	w.awaitBucket()
 }

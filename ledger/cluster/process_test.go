@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -221,18 +222,6 @@ func await[T any](t *testing.T, what string, from <-chan T) (got T) {
 	return got
 }
 
-// awaitSize waits until the board shows a tree of a size.
-func (p *process) awaitSize(size uint64) *checkpoint.Published {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
-	defer cancel()
-	got, err := p.board.Wait(ctx, size)
-	if err != nil {
-		p.t.Fatalf("%s does not show size %d: %v; it shows %v", p.name, size, err, p.board.Latest())
-	}
-	return got
-}
-
 // publishUntil appends, by whichever process publishes, until the process shows a
 // tree of a size. What a publisher appended and did not sign goes with its view.
 func (p *process) publishUntil(size uint64, by ...*process) {
@@ -254,6 +243,20 @@ func (p *process) publishUntil(size uint64, by ...*process) {
 			p.t.Fatalf("%s does not show size %d: %v; it shows %v", p.name, size, err, p.board.Latest())
 		}
 	}
+}
+
+// awaitBucket waits until the log's storage has what was archived last.
+func (w *world) awaitBucket() {
+	w.t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		_, notes := w.archived()
+		var same bool
+		w.do(func() { same = len(notes) > 0 && bytes.Equal(w.bucket, notes[len(notes)-1]) })
+		if same {
+			return
+		}
+	}
+	w.checkBucket()
 }
 
 // end stops the process and fails the test if it had failed.

@@ -41,7 +41,7 @@ func TestWatchShowsWhatFollows(t *testing.T) {
 		proves int    // notes of evidence
 	}{
 		{"a larger tree", log.tree(9), nil, log, 9, nil, "", 0},
-		{"the same tree again", log.tree(5), nil, log, 5, nil, "", 0},
+		{"the same tree again", log.tree(5), func(b []byte) []byte { return append(b, "— other.example AAAAAAAA\n"...) }, log, 5, nil, "", 0},
 		{"a smaller tree", log.tree(4), nil, log, 5, checkpoint.ErrRollback, "size 4", 2},
 		{"another tree of the size", fork.tree(5), nil, fork, 5, checkpoint.ErrRollback, "size 5", 2},
 		{"a larger tree of another branch", fork.tree(9), nil, fork, 5, checkpoint.ErrRollback, "does not extend", 2},

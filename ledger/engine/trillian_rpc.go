@@ -61,7 +61,8 @@ const serviceConfig = `{
 // DialTrillian returns a connection to Trillian's log servers. The target is a name
 // in DNS, which has the addresses of all of them, dns:///trillian-log-server:8090,
 // or a list, one:8090,two:8090. Calls go to each in turn that answers. Without
-// credentials it is not encrypted. It connects when it is used first.
+// credentials it is not encrypted. One that answers nothing is asked, too, but not
+// waited for. It connects when it is used first.
 func DialTrillian(target string, creds credentials.TransportCredentials, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if creds == nil {
 		creds = insecure.NewCredentials()
@@ -83,6 +84,7 @@ func DialTrillian(target string, creds credentials.TransportCredentials, opts ..
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithKeepaliveParams(alive),
+		grpc.WithChainUnaryInterceptor(new(again).call),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	}, opts...)...)
 	if err != nil {

@@ -132,7 +132,7 @@ func (in *Intake) indexed(batch []store.Entry) {
 	done := make([][2]store.Term, 0, len(batch))
 	for i := range batch {
 		in.ring.Settle(batch[i].Leaf.Identity())
-		done = append(done, termsOf(batch[i].Leaf))
+		done = append(done, TermsOf(batch[i].Leaf))
 	}
 	in.forget(done...)
 }

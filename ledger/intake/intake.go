@@ -104,7 +104,7 @@ type Intake struct {
 // call is one submission under way, shared by all who submit the same.
 type call struct {
 	att    *attest.Attestation
-	terms  [2]store.Term // as of termsOf
+	terms  [2]store.Term // as of TermsOf
 	future engine.Future
 	asked  trace.SpanContext // where in a trace it was submitted
 
@@ -206,15 +206,15 @@ func (in *Intake) trusted(ctx context.Context, att *attest.Attestation) error {
 	return in.inTurn(ctx, func() error { return in.cfg.Certificate(att) })
 }
 
-// termsOf returns what no two entries have in common. The same bytes may have
+// TermsOf returns what no two entries have in common. The same bytes may have
 // another identity once more keys are known, if two of these have a part in common.
-func termsOf(l *leaf.Leaf) [2]store.Term {
+func TermsOf(l *leaf.Leaf) [2]store.Term {
 	return [2]store.Term{store.IdentityTerm(l.Identity()), store.EnvelopeTerm(l.Envelope)}
 }
 
 // join returns the call of an attestation, and whether it is new.
 func (in *Intake) join(att *attest.Attestation) (c *call, first bool) {
-	terms := termsOf(att.Leaf)
+	terms := TermsOf(att.Leaf)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, t := range terms {

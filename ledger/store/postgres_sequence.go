@@ -26,9 +26,12 @@ const placedChannel = "cairn_placed"
 // lock of queue_head until its commit is durable. So an entry is looked for among
 // all that was placed before, first in the queue and then in the index, which has
 // what left the queue meanwhile. The lock of a process that stopped is released by
-// the server, which ends its transaction after some seconds.
+// the server, which ends its transaction after some seconds. So that this is one
+// transaction, and not each of those that waited for the lock when it stopped, a
+// process asks for the lock once at a time.
 type PostgresSequence struct {
 	pool       *postgres.Pool
+	turn       chan struct{}   // holds one element while something is placed
 	ctx        context.Context // ends with Close
 	end        context.CancelFunc
 	placements func() <-chan struct{}
@@ -40,7 +43,7 @@ var _ engine.Sequence = (*PostgresSequence)(nil)
 // caller's.
 func NewPostgresSequence(pool *postgres.Pool) *PostgresSequence {
 	ctx, end := context.WithCancel(context.Background())
-	return &PostgresSequence{pool, ctx, end, sync.OnceValue(func() <-chan struct{} { return pool.Listen(ctx, placedChannel) })}
+	return &PostgresSequence{pool, make(chan struct{}, 1), ctx, end, sync.OnceValue(func() <-chan struct{} { return pool.Listen(ctx, placedChannel) })}
 }
 
 // Close ends what Placements signals.
@@ -59,6 +62,12 @@ func (s *PostgresSequence) Placements() <-chan struct{} { return s.placements() 
 func (s *PostgresSequence) Place(ctx context.Context, entries []engine.Entry) ([]engine.Placed, error) {
 	if len(entries) == 0 {
 		return nil, nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("placing %d entries: %w", len(entries), postgres.Classify(ctx, ctx.Err()))
 	}
 	var placed []engine.Placed
 	err := s.pool.InTx(ctx, func(tx pgx.Tx) error {

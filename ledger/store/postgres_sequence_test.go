@@ -2,9 +2,12 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnlog/cairn/ledger/engine"
 	"github.com/cairnlog/cairn/ledger/engine/enginetest"
@@ -263,6 +266,51 @@ func TestPausedPlacer(t *testing.T) {
 
 // BenchmarkPlace places batches of entries with two terms. One operation is one
 // batch. The server syncs.
+// TestOneTurnAtATime has a process place several batches at once: were it stopped, the
+// server would end the transaction that has the lock, and no other waits to get it.
+func TestOneTurnAtATime(t *testing.T) {
+	url := pgtest.Database(t)
+	pool := openPool(t, url)
+	openPostgresIndex(t, pool)
+	own := openPool(t, url)
+	opened := own.Stat().NewConnsCount()
+	s := newSequence(t, own)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT next FROM queue_head FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	var g errgroup.Group
+	for n := range uint64(8) {
+		g.Go(func() error {
+			_, err := s.Place(t.Context(), []engine.Entry{sequenceEntry(n)})
+			return err
+		})
+	}
+	for waiting := false; !waiting; {
+		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')").Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	given, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Place(given, []engine.Entry{sequenceEntry(9)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("placing without a turn: %v, want %v", err, context.Canceled)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := own.Stat().NewConnsCount() - opened; n > 0 {
+		t.Errorf("%d more connections were made to place 8 batches, want none", n)
+	}
+}
+
 func BenchmarkPlace(b *testing.B) {
 	for _, known := range []int{0, 200_000} {
 		b.Run(fmt.Sprintf("after %d", known), func(b *testing.B) { benchPlace(b, known) })

@@ -1,5 +1,6 @@
 // Package distributed runs a log of several front ends: the real cairn-ledger with
-// a real PostgreSQL, a bucket that is a directory, and a Trillian in memory.
+// a real PostgreSQL, a bucket that is a directory, and a Trillian in memory. What
+// `make interop` runs has the real Trillian, and witnesses.
 //
 // What every test relies on: whether proofs are right is judged with
 // golang.org/x/mod/sumdb and by `cairn audit` of the bucket, never by what a front
@@ -20,6 +21,6 @@ var bin string
 func TestMain(m *testing.M) {
 	os.Exit(e2etest.Main(m, func(dir string) error {
 		bin = dir
-		return e2etest.Build(dir, "cairn", "cairn-ledger")
+		return e2etest.Build(dir, "cairn", "cairn-ledger", "cairn-witness")
 	}))
 }

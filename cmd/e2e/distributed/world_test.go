@@ -27,15 +27,19 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
+// origin is that of every log.
+const origin = "several.example/log"
+
 // world is a log of several front ends, and what they acknowledged.
 type world struct {
 	*cluster.Cluster
 	t        *testing.T
 	database *pgtest.Server
-	trillian *trilliantest.Server
+	trillian *trilliantest.Server // nil if it is the real one
 	dir      string
 	verifier note.Verifier
-	clients  map[string]*client.Client // by front end
+	options  client.Options
+	clients  map[string]*client.Client // by front end, from its first start on
 
 	mu     sync.Mutex
 	leaves map[int64]string // what was acknowledged, by index
@@ -44,11 +48,21 @@ type world struct {
 // newWorld makes a log. more is further lines of the front ends' configuration.
 func newWorld(t *testing.T, more string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), clients: make(map[string]*client.Client), leaves: make(map[int64]string)}
-	var addr string
-	w.trillian, addr = trilliantest.Listen(t)
-	w.database = pgtest.Start(t, "fsync=off", "full_page_writes=off")
-	w.Cluster = cluster.New(t, cluster.Config{Bin: bin, Database: w.database, Trillian: addr, Origin: "several.example/log", More: more})
+	trillian, addr := trilliantest.Listen(t)
+	database := pgtest.Start(t, "fsync=off", "full_page_writes=off")
+	w := newWorldOn(t, database, cluster.Config{Trillian: addr, More: more})
+	w.trillian = trillian
+	return w
+}
+
+// newWorldOn makes a log in a database.
+func newWorldOn(t *testing.T, database *pgtest.Server, cfg cluster.Config) *world {
+	t.Helper()
+	cfg.Bin, cfg.Database, cfg.Origin = bin, database, origin
+	w := &world{
+		Cluster: cluster.New(t, cfg), t: t, database: database, dir: t.TempDir(),
+		clients: make(map[string]*client.Client), leaves: make(map[int64]string),
+	}
 	var err error
 	if w.verifier, err = note.NewVerifier(w.VKey); err != nil {
 		t.Fatal(err)
@@ -65,7 +79,10 @@ func (w *world) start(names ...string) {
 	}
 	for _, f := range fronts {
 		f.AwaitReady()
-		c, err := client.New(f.URL, client.Options{})
+		if w.clients[f.Name] != nil {
+			continue
+		}
+		c, err := client.New(f.URL, w.options)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -116,7 +133,11 @@ func (s signer) about(n int) []byte {
 
 // submit submits to a front end, and checks what it answers.
 func (w *world) submit(front string, raw []byte, wait string) (*cairnv1.SubmitAttestationResponse, error) {
-	resp, err := w.clients[front].SubmitAttestation(w.t.Context(), &cairnv1.SubmitAttestationRequest{Attestation: raw, Wait: wait})
+	return w.submitIn(w.t.Context(), front, raw, wait)
+}
+
+func (w *world) submitIn(ctx context.Context, front string, raw []byte, wait string) (*cairnv1.SubmitAttestationResponse, error) {
+	resp, err := w.clients[front].SubmitAttestation(ctx, &cairnv1.SubmitAttestationRequest{Attestation: raw, Wait: wait})
 	if err != nil {
 		return nil, fmt.Errorf("front end %s: %w", front, err)
 	}
@@ -151,13 +172,13 @@ func (w *world) tree(signed string) (tlog.Tree, error) {
 	if err != nil {
 		return tlog.Tree{}, fmt.Errorf("opening the checkpoint: %w\n%s", err, signed)
 	}
-	var origin, root string
+	var of, root string
 	var tree tlog.Tree
-	if _, err := fmt.Sscan(n.Text, &origin, &tree.N, &root); err != nil {
+	if _, err := fmt.Sscan(n.Text, &of, &tree.N, &root); err != nil {
 		return tree, fmt.Errorf("reading the checkpoint: %w\n%s", err, signed)
 	}
 	b, err := base64.StdEncoding.DecodeString(root)
-	if err != nil || len(b) != tlog.HashSize || origin != "several.example/log" {
+	if err != nil || len(b) != tlog.HashSize || of != origin {
 		return tree, fmt.Errorf("not a checkpoint of the log: %v\n%s", err, signed)
 	}
 	tree.Hash = tlog.Hash(b)
@@ -175,6 +196,17 @@ func checkRecord(tree tlog.Tree, index int64, leaf string, path [][]byte) error 
 	return nil
 }
 
+func checkTree(tree, from tlog.Tree, path [][]byte) error {
+	var proof tlog.TreeProof
+	for _, h := range path {
+		proof = append(proof, tlog.Hash(h))
+	}
+	if err := tlog.CheckTree(proof, tree.N, tree.Hash, from.N, from.Hash); err != nil {
+		return fmt.Errorf("the tree of size %d does not extend that of size %d: %w", tree.N, from.N, err)
+	}
+	return nil
+}
+
 // same wants the same proofs of all that was acknowledged from each front end, for
 // one tree that all of them know.
 func (w *world) same(fronts ...string) {
@@ -186,53 +218,90 @@ func (w *world) same(fronts ...string) {
 		}
 	}
 	tree := w.covering(fronts[0], size)
+	var indexes []int64
+	var stored hashes
+	for i := range size {
+		indexes = append(indexes, i)
+		more, err := tlog.StoredHashes(i, []byte(w.leaves[i]), stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = append(stored, more...)
+	}
+	var older []tlog.Tree
+	for from := int64(1); from <= size; from = from*3/2 + 1 {
+		root, err := tlog.TreeHash(from, stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		older = append(older, tlog.Tree{N: from, Hash: root})
+	}
+	w.sameProofs(tree, indexes, older, fronts...)
+}
+
+// sameProofs wants right proofs, and the same ones from each front end: that entries
+// are in a tree, and that it extends older trees of the log.
+func (w *world) sameProofs(tree tlog.Tree, indexes []int64, older []tlog.Tree, fronts ...string) {
+	w.t.Helper()
 	var g errgroup.Group
 	g.SetLimit(16)
-	for i := range size {
-		g.Go(func() error {
-			var first [][]byte
-			for n, f := range fronts {
-				resp, err := w.clients[f].GetInclusionProof(t.Context(), &cairnv1.GetInclusionProofRequest{Index: &i, Size: tree.N})
-				if err != nil {
-					return fmt.Errorf("front end %s: %w", f, err)
-				}
-				if n == 0 {
-					first = resp.GetInclusionProof()
-					err = checkRecord(tree, i, w.leaves[i], first)
-				} else if diff := cmp.Diff(first, resp.GetInclusionProof()); diff != "" {
-					err = fmt.Errorf("entry %d: front ends %s and %s have other proofs (-first +second):\n%s", i, fronts[0], f, diff)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	for _, i := range indexes {
+		g.Go(func() error { return w.sameInclusion(tree, i, fronts) })
+	}
+	for _, from := range older {
+		g.Go(func() error { return w.sameConsistency(tree, from, fronts) })
 	}
 	if err := g.Wait(); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	for from := int64(1); from <= tree.N; from = from*3/2 + 1 {
-		var proofs [][][]byte
-		for _, f := range fronts {
-			resp, err := w.clients[f].GetConsistencyProof(t.Context(), &cairnv1.GetConsistencyProofRequest{From: from, To: tree.N})
-			if err != nil {
-				t.Fatalf("front end %s: %v", f, err)
-			}
-			proofs = append(proofs, resp.GetConsistencyProof())
+}
+
+func (w *world) sameInclusion(tree tlog.Tree, i int64, fronts []string) error {
+	var first [][]byte
+	for n, f := range fronts {
+		resp, err := w.clients[f].GetInclusionProof(w.t.Context(), &cairnv1.GetInclusionProofRequest{Index: &i, Size: tree.N})
+		if err != nil {
+			return fmt.Errorf("front end %s: %w", f, err)
 		}
-		for n, p := range proofs {
-			if diff := cmp.Diff(proofs[0], p); diff != "" {
-				t.Fatalf("from %d to %d: front ends %s and %s have other proofs:\n%s", from, tree.N, fronts[0], fronts[n], diff)
-			}
+		if n == 0 {
+			first = resp.GetInclusionProof()
+			err = checkRecord(tree, i, w.leaves[i], first)
+		} else if diff := cmp.Diff(first, resp.GetInclusionProof()); diff != "" {
+			err = fmt.Errorf("entry %d: front ends %s and %s have other proofs (-first +second):\n%s", i, fronts[0], f, diff)
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (w *world) sameConsistency(tree, from tlog.Tree, fronts []string) error {
+	var first [][]byte
+	for n, f := range fronts {
+		resp, err := w.clients[f].GetConsistencyProof(w.t.Context(), &cairnv1.GetConsistencyProofRequest{From: from.N, To: tree.N})
+		if err != nil {
+			return fmt.Errorf("front end %s: %w", f, err)
+		}
+		if n == 0 {
+			first = resp.GetConsistencyProof()
+			err = checkTree(tree, from, first)
+		} else if diff := cmp.Diff(first, resp.GetConsistencyProof()); diff != "" {
+			err = fmt.Errorf("from %d to %d: front ends %s and %s have other proofs:\n%s", from.N, tree.N, fronts[0], f, diff)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // covering returns the tree of a front end's checkpoint that has a size, or more.
 func (w *world) covering(front string, size int64) tlog.Tree {
 	w.t.Helper()
-	for resp, err := range w.clients[front].WatchCheckpoints(w.t.Context(), &cairnv1.WatchCheckpointsRequest{}) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), e2etest.Patience)
+	defer cancel()
+	for resp, err := range w.clients[front].WatchCheckpoints(ctx, &cairnv1.WatchCheckpointsRequest{}) {
 		if err != nil {
 			w.t.Fatalf("front end %s: %v", front, err)
 		}

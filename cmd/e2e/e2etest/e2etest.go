@@ -176,6 +176,16 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 // stdout ends without one.
 func (p *Process) First() <-chan string { return p.first }
 
+// Gone reports whether the process is gone.
+func (p *Process) Gone() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Exited is closed when the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 

@@ -44,7 +44,7 @@ import (
 const (
 	connectTimeout    = 5 * time.Second
 	statementTimeout  = 30 * time.Second
-	idleInTransaction = 5 * time.Second
+	idleInTransaction = 2 * time.Second  // shorter than it takes to replace a publisher
 	lockTimeout       = 10 * time.Second // longer than a paused front end can hold a lock
 	maxConns          = 16
 	applicationName   = "cairn-ledger"

@@ -36,9 +36,9 @@ type Config struct {
 	Database *pgtest.Server // in which the Cluster gets a database of its own
 	Trillian string         // the address of its log servers
 	Origin   string         // of the log
-	// Policy is a tlog-policy with VKEY where the log's verifier key belongs; without
-	// one, no witness is needed.
-	Policy string
+	// Policy returns the tlog-policy of a log with a verifier key; without one, no
+	// witness is needed.
+	Policy func(vkey string) string
 	// More is further lines of every front end's configuration.
 	More string
 }
@@ -70,11 +70,11 @@ func New(t testing.TB, cfg Config) *Cluster {
 		t.Fatal(err)
 	}
 	c.VKey = key.VKey
-	policy := cfg.Policy
-	if policy == "" {
-		policy = "log VKEY\nquorum none\n"
+	policy := "log " + c.VKey + "\nquorum none\n"
+	if cfg.Policy != nil {
+		policy = cfg.Policy(c.VKey)
 	}
-	c.write("policy", strings.ReplaceAll(policy, "VKEY", c.VKey))
+	c.write("policy", policy)
 	c.shared = fmt.Sprintf("key: %s\npolicy: %s\nlimits: {perKey: {}, perAddress: {}}\ndistributed:\n  database: %q\n  bucket: file://%s\n  trillian: %s\n%s\n",
 		c.path("ledger.key"), c.Policy, c.Database, c.Bucket, cfg.Trillian, cfg.More)
 	c.Init()
@@ -166,6 +166,9 @@ func (f *Front) AwaitReady() {
 	}
 }
 
+// Config returns the file of a front end's configuration.
+func (f *Front) Config() string { return f.config }
+
 // Front returns a front end that was started.
 func (c *Cluster) Front(name string) *Front {
 	c.t.Helper()
@@ -192,6 +195,9 @@ func (c *Cluster) Pause(name string) {
 
 // Resume has a front end that was paused go on.
 func (c *Cluster) Resume(name string) { c.t.Helper(); c.Front(name).resume() }
+
+// Paused reports whether the front end was paused, and not resumed.
+func (f *Front) Paused() bool { return f.paused }
 
 func (f *Front) resume() {
 	if f.paused {

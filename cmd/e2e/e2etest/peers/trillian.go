@@ -103,13 +103,31 @@ func (tr *Trillian) StartServer(t testing.TB) {
 }
 
 // StartSigner starts one more signer. All of them sequence whatever there is: see
-// docs/trillian.md for what keeps the tree right then.
-func (tr *Trillian) StartSigner(t testing.TB) {
+// docs/trillian.md for what keeps the tree right then. Of two flags of a name, those
+// of more count.
+func (tr *Trillian) StartSigner(t testing.TB, more ...string) {
 	t.Helper()
 	addr := e2etest.FreeAddr(t)
-	tr.Signers = append(tr.Signers, e2etest.StartAt(t, "tcp", addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_signer"),
-		append(slices.Clone(tr.signer), "--quota_system=noop", "--force_master", "--sequencer_interval=50ms",
-			"--rpc_endpoint="+addr, "--http_endpoint="+e2etest.FreeAddr(t))...)))
+	args := append(slices.Clone(tr.signer), "--quota_system=noop", "--force_master", "--sequencer_interval=50ms",
+		"--rpc_endpoint="+addr, "--http_endpoint="+e2etest.FreeAddr(t))
+	tr.Signers = append(tr.Signers, e2etest.StartAt(t, "tcp", addr, exec.Command(e2etest.Tool(t, "bin/trillian_log_signer"), append(args, more...)...)))
+}
+
+// Again starts a server or a signer that is gone, as it was started before.
+func (tr *Trillian) Again(t testing.TB, gone *e2etest.Process) {
+	t.Helper()
+	var addr string
+	for _, arg := range gone.Cmd.Args {
+		if a, ok := strings.CutPrefix(arg, "--rpc_endpoint="); ok {
+			addr = a
+		}
+	}
+	p := e2etest.StartAt(t, "tcp", addr, exec.Command(gone.Cmd.Path, gone.Cmd.Args[1:]...))
+	for _, list := range [][]*e2etest.Process{tr.Servers, tr.Signers} {
+		if i := slices.Index(list, gone); i >= 0 {
+			list[i] = p
+		}
+	}
 }
 
 // StartTrillianOnMariaDB starts a log server and a signer on a new database.
