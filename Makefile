@@ -104,11 +104,12 @@ test: ## run all tests; ends with a count of passes, failures and skips
 	  exit $$status ) | bin/.testcount
 
 .PHONY: bench
-bench: ## run the Go benchmarks, load the real ledger on loopback, audit a log, and time builds; about 12 minutes
+bench: ## run the Go benchmarks, load the real ledger on loopback, audit a log, time builds, and load front ends on Trillian (see .ci/deps interop); about 16 minutes
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCHPKGS)
 	go run ./cmd/e2e/loadgen $(LOADFLAGS)
 	go run ./cmd/e2e/auditbench $(AUDITFLAGS)
 	go run ./cmd/e2e/buildbench $(BUILDFLAGS)
+	CAIRN_INTEROP=1 go test -run '^$$' -bench '^BenchmarkDistributed$$' -benchtime 1x -timeout 20m ./cmd/e2e/loadgen
 
 .PHONY: tree
 tree: build ## build our own package tree and check its digests; TREE=all builds it twice and with both engines

@@ -108,3 +108,29 @@ func TestAuditOfABucketAhead(t *testing.T) {
 		}
 	}
 }
+
+// A bucket that is read as one, not as a directory, is audited the same.
+func TestAuditThroughABucket(t *testing.T) {
+	ledger := copyOf(t)
+	lost := store.AttestationPath(leaf.SHA256(attestations(t, ledger)[3]))
+	for _, tt := range []struct {
+		without string
+		exit    int
+	}{{"", 0}, {lost, 3}, {strings.TrimPrefix(bundle1, "log/"), 3}, {"checkpoint", 3}} {
+		dir := bucketOf(t, ledger, func(k string) bool { return k != tt.without })
+		r := run(t, audit.OpenBucket("the bucket", buckettest.Dir(t, dir), worldSize), audit.Options{})
+		if r.ExitCode() != tt.exit || r.Clean != (tt.exit == 0) {
+			t.Errorf("without %q: clean %v, exit %d, want %d\n%+v", tt.without, r.Clean, r.ExitCode(), tt.exit, r.Findings)
+		}
+		if tt.without == "" && (r.Counts.Attestations.Load() != worldSize || !r.Coverage.FilesListed || !r.Coverage.Archive) {
+			t.Errorf("counts %+v, coverage %+v", &r.Counts, r.Coverage)
+		}
+	}
+	dir := bucketOf(t, ledger, all)
+	if err := os.WriteFile(filepath.Join(dir, "tile", "stray"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, audit.OpenBucket("the bucket", buckettest.Dir(t, dir), worldSize), audit.Options{}); r.Clean {
+		t.Error("with a stray object it is clean")
+	}
+}

@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,4 +100,55 @@ func TestMadeOnce(t *testing.T) {
 			t.Errorf("a call that was cancelled ended with %v", err)
 		}
 	}
+}
+
+// unanswered has the first call that adds leaves do so, and not be answered until it
+// is told to fail.
+type unanswered struct {
+	grpc.ClientConnInterface
+	fail chan struct{}
+	once sync.Once
+}
+
+func (u *unanswered) Invoke(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error {
+	err := u.ClientConnInterface.Invoke(ctx, method, req, reply, opts...)
+	if method == trillian.TrillianLog_AddSequencedLeaves_FullMethodName {
+		u.once.Do(func() {
+			<-u.fail
+			err = status.Error(codes.DeadlineExceeded, "no answer")
+		})
+	}
+	return err
+}
+
+// TestFedWithoutAnswer has leaves be fed by a call that seems to fail, and leave the
+// sequence before it does.
+func TestFedWithoutAnswer(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config()
+	conn := &unanswered{ClientConnInterface: w.conn, fail: make(chan struct{})}
+	cfg.Conn = conn
+	p := start(t, engine.OpenTrillian(cfg))
+	want := place(t, p, "leaf", 10)
+	awaitSize(t, p, 10)
+	p.Indexed(10)
+	publish(t, p, checkTree(t, p, want))
+	await(t, "the sequence is trimmed", func() bool {
+		_, err := w.sequence.Read(t.Context(), 9, 1)
+		return errors.Is(err, engine.ErrNotFound)
+	})
+	close(conn.fail)
+	want = append(want, place(t, p, "more", 5)...)
+	awaitSize(t, p, 15)
+	checkTree(t, p, want)
+}
+
+// TestTrimmedButNotFed has leaves leave the sequence that Trillian does not have.
+func TestTrimmedButNotFed(t *testing.T) {
+	w := newWorld(t)
+	place(t, w.open(), "leaf", 10)
+	if err := w.sequence.Trim(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	contradicts(t, w.run(t), "Trillian's tree ends before leaf 0")
 }

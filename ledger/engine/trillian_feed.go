@@ -91,8 +91,7 @@ func (t *Trillian) feedSome(ctx context.Context) (int, error) {
 	}
 	leaves, err := t.cfg.Sequence.Read(ctx, from, feedLeaves)
 	if errors.Is(err, ErrNotFound) {
-		return 0, t.settle(fmt.Errorf("%w: Trillian's tree ends before leaf %d, which left the sequence because the tree had it: "+
-			"Trillian's database is an older copy: restore the newest one, or have the leaves added again from the tiles", ErrContradiction, from))
+		return t.skipFed(ctx, from)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("reading the sequence from %d on: %w", from, err)
@@ -114,6 +113,28 @@ func (t *Trillian) feedSome(ctx context.Context) (int, error) {
 	}
 	signal(t.feeder.fed)
 	return len(leaves), nil
+}
+
+// skipFed goes on behind what Trillian's tree has, since the sequence has no leaf at
+// an index any more: a call that was not answered in time may have fed it, and so may
+// another process. It returns how many leaves that were.
+func (t *Trillian) skipFed(ctx context.Context, from uint64) (int, error) {
+	root, err := t.logs.root(ctx)
+	if err != nil {
+		return 0, err
+	}
+	size := uint64(root.N)
+	if size <= from {
+		return 0, t.settle(fmt.Errorf("%w: Trillian's tree ends before leaf %d, which left the sequence because the tree had it: "+
+			"Trillian's database is an older copy: restore the newest one, or have the leaves added again from the tiles", ErrContradiction, from))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f := &t.feeder; f.next == from { // else it was reset meanwhile
+		f.next, f.base, f.hashes = size, size, nil
+	}
+	signal(t.feeder.fed)
+	return int(size - from), nil
 }
 
 // fits returns how many of leaves, which are not none, go into one call.

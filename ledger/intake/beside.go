@@ -18,7 +18,7 @@ import (
 
 // Bounds of an intake beside others.
 const (
-	maxPlacing    = 4                // batches that are being placed at once
+	maxPlacing    = 2                // batches that are being placed at once: one stores bytes, one places
 	maxUnsettled  = 64               // batches that wait for the index
 	placePatience = 20 * time.Second // for the storage, of one batch
 	// Entries about a key settle once they are published. A submission waits for
@@ -88,8 +88,15 @@ func (in *Intake) runBeside(ctx context.Context) {
 	var batches sync.WaitGroup
 	defer batches.Wait()
 	work := context.WithoutCancel(ctx)
-	for batch := in.collect(ctx); batch != nil && in.Err() == nil; batch = in.collect(ctx) {
+	for {
+		// Before it is collected: what comes while others are being placed makes the
+		// next batch larger, and not one more.
 		in.others.placing <- struct{}{}
+		batch := in.collect(ctx)
+		if batch == nil || in.Err() != nil {
+			<-in.others.placing
+			return
+		}
 		batches.Go(func() { in.settle(work, batch) })
 	}
 }

@@ -132,24 +132,28 @@ func addEntries(ctx context.Context, tx pgx.Tx, entries []Entry, rows []termRow)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return err
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"entries"}, []string{"idx", "leaf"}, pgx.CopyFromSlice(len(entries), func(i int) ([]any, error) {
-		return []any{entries[i].Index, entries[i].Text}, nil
-	}))
-	if err != nil {
-		return err
-	}
-	_, err = tx.CopyFrom(ctx, pgx.Identifier{"terms"}, []string{"term", "idx"}, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-		return []any{rows[i].term[:], rows[i].idx}, nil
-	}))
-	if err != nil {
-		return err
-	}
 	var after pgx.Batch
+	queueRows(&after, entries, rows)
 	for i := range entries {
 		queueKeys(&after, &entries[i])
 	}
 	after.Queue("UPDATE index_head SET size = $1", entries[len(entries)-1].Index+1)
 	return tx.SendBatch(ctx, &after).Close()
+}
+
+// queueRows queues the rows of entries. They go by arrays and not by COPY, which
+// would ask for the types of the columns first, each time, while a publication waits.
+func queueRows(b *pgx.Batch, entries []Entry, rows []termRow) {
+	texts := make([][]byte, len(entries))
+	for i := range entries {
+		texts[i] = entries[i].Text
+	}
+	terms, indexes := make([][]byte, len(rows)), make([]uint64, len(rows))
+	for i := range rows {
+		terms[i], indexes[i] = rows[i].term[:], rows[i].idx
+	}
+	b.Queue("INSERT INTO entries (idx, leaf) SELECT $1 + n - 1, leaf FROM unnest($2::bytea[]) WITH ORDINALITY AS w (leaf, n)", entries[0].Index, texts)
+	b.Queue("INSERT INTO terms (term, idx) SELECT * FROM unnest($1::bytea[], $2::bigint[])", terms, indexes)
 }
 
 // queueKeys queues what an entry changes about keys.

@@ -42,9 +42,7 @@ func TestChaos(t *testing.T) {
 		}
 		rounds = n
 	}
-	conn, closed := r.connect()
-	r.exec(conn, hold)
-	closed()
+	r.holdable()
 	l := r.startLoad(8)
 	var outcomes []outcome
 	var order []int

@@ -42,6 +42,10 @@ var faults = slices.Concat([]fault{
 	{"kill -9 of Trillian's second signer", func(r *real) (time.Time, func()) { return r.peerKilled(r.peers.Signers[1]) }},
 	{"SIGSTOP of Trillian's first log server", func(r *real) (time.Time, func()) { return r.peerPaused(r.peers.Servers[0]) }},
 	{"SIGSTOP of Trillian's first signer", func(r *real) (time.Time, func()) { return r.peerPaused(r.peers.Signers[0]) }},
+	{"SIGSTOP of Trillian's first signer while it stores a root", func(r *real) (time.Time, func()) {
+		defer r.await(r.peersDB, "treehead")()
+		return r.peerPaused(r.peers.Signers[0])
+	}},
 	{"kill -9 of a witness", func(r *real) (time.Time, func()) {
 		w, at := r.witnesses[rand.IntN(3)], time.Now()
 		w.Kill(r.t)
@@ -79,9 +83,24 @@ func midSignature(p point) []fault {
 // hold has a transaction that writes to one of the tables wait while its lock is held
 // by somebody else.
 const hold = `CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(TG_TABLE_NAME)); RETURN NULL; END $$;
-CREATE TRIGGER held AFTER UPDATE ON signer FOR EACH ROW EXECUTE FUNCTION held();
-CREATE TRIGGER held AFTER INSERT ON checkpoints FOR EACH ROW EXECUTE FUNCTION held()`
+BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(TG_TABLE_NAME)); RETURN NULL; END $$;`
+
+func holding(event, table string) string {
+	return "CREATE TRIGGER held AFTER " + event + " ON " + table + " FOR EACH ROW EXECUTE FUNCTION held();"
+}
+
+// holdable makes the tables so.
+func (r *real) holdable() {
+	r.t.Helper()
+	for database, statements := range map[string]string{
+		r.Database: hold + holding("UPDATE", "signer") + holding("INSERT", "checkpoints"),
+		r.peersDB:  hold + holding("INSERT", "treehead"),
+	} {
+		conn, closed := r.connect(database)
+		r.exec(conn, statements)
+		closed()
+	}
+}
 
 func (r *real) exec(conn *pgx.Conn, statement string, args ...any) {
 	r.t.Helper()
@@ -90,9 +109,9 @@ func (r *real) exec(conn *pgx.Conn, statement string, args ...any) {
 	}
 }
 
-func (r *real) connect() (conn *pgx.Conn, closed func()) {
+func (r *real) connect(database string) (conn *pgx.Conn, closed func()) {
 	r.t.Helper()
-	conn, err := pgx.Connect(r.t.Context(), r.Database)
+	conn, err := pgx.Connect(r.t.Context(), database)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -118,18 +137,26 @@ func (r *real) meet(p point, sig syscall.Signal) (leader string, at time.Time) {
 		}
 		return r.signalled(sig)
 	}
-	conn, closed := r.connect()
+	closed := r.await(r.Database, p.table)
 	defer closed()
-	r.exec(conn, "SELECT pg_advisory_lock(hashtext($1))", p.table)
+	return r.signalled(sig)
+}
+
+// await waits until something is written to a table, and has that wait until closed
+// is called.
+func (r *real) await(database, table string) (closed func()) {
+	r.t.Helper()
+	conn, closed := r.connect(database)
+	r.exec(conn, "SELECT pg_advisory_lock(hashtext($1))", table)
 	for deadline := time.Now().Add(e2etest.Patience); ; {
 		var waiting bool
 		err := conn.QueryRow(r.t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)").Scan(&waiting)
 		if err != nil || time.Now().After(deadline) {
-			r.t.Fatalf("nothing writes to table %s: %v", p.table, err)
+			closed()
+			r.t.Fatalf("nothing writes to table %s: %v", table, err)
 		}
 		if waiting {
-			// The lock ends with the connection.
-			return r.signalled(sig)
+			return closed // the lock ends with the connection
 		}
 	}
 }

@@ -31,6 +31,7 @@ var three = []string{"anna", "bert", "carl"}
 type real struct {
 	*world
 	peers     *peers.Trillian
+	peersDB   string // the URL of Trillian's database
 	witnesses []*witness
 	notes     *notes
 }
@@ -40,7 +41,8 @@ func newReal(t *testing.T, timeout time.Duration) *real {
 	t.Helper()
 	e2etest.Interop(t)
 	database := pgtest.Start(t, "max_connections=300")
-	r := &real{peers: peers.StartTrillianOnPostgreSQL(t, database.Database(t))}
+	r := &real{peersDB: database.Database(t)}
+	r.peers = peers.StartTrillianOnPostgreSQL(t, r.peersDB)
 	r.peers.StartServer(t)
 	// As docs/trillian.md has it.
 	r.peers.StartSigner(t, "--sequencer_interval=1s", "--batch_size=10000")

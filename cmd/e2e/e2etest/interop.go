@@ -35,7 +35,7 @@ func Tool(t testing.TB, name string) string {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			t.Fatalf("there is no .tools/%s in this directory or above: `make interop` makes it", name)
+			t.Fatalf("there is no .tools/%s in this directory or above: `.ci/deps interop` installs it", name)
 		}
 		dir = parent
 	}

@@ -57,15 +57,16 @@ type grpcReply struct {
 	body []byte
 }
 
-// dialGRPC opens connections to a ledger.
-func dialGRPC(addr string, n int) ([]*grpc.ClientConn, func(), error) {
+// dialGRPC opens n connections to each of a ledger's front ends, by turns.
+func dialGRPC(n int, addrs ...string) ([]*grpc.ClientConn, func(), error) {
 	var conns []*grpc.ClientConn
 	closeAll := func() {
 		for _, c := range conns {
 			_ = c.Close()
 		}
 	}
-	for range n {
+	for i := range n * len(addrs) {
+		addr := addrs[i%len(addrs)]
 		c, err := grpc.NewClient("passthrough:///"+addr,
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),

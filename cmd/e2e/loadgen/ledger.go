@@ -33,6 +33,7 @@ type ledger struct {
 	pid      int              // 0 if not known
 	// witnesses are the process IDs of those that were started for it.
 	witnesses []int
+	beside    []string // gRPC addresses of its other front ends
 	stop      func() error
 }
 

@@ -88,12 +88,11 @@ func (b *bencher) withLedger(ctx context.Context, open func() (*ledger, error), 
 		return err
 	}
 	defer func() { err = errors.Join(err, b.ledger.stop()) }()
-	conns, closeAll, err := dialGRPC(b.ledger.GRPC, 1)
+	closeAll, err := b.dial()
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	b.client = cairnv1.NewLedgerServiceClient(conns[0])
 	if b.workshop, err = newWorkshop(b.keys, b.padding); err != nil {
 		return err
 	}
@@ -107,6 +106,15 @@ func (b *bencher) withLedger(ctx context.Context, open func() (*ledger, error), 
 	b.out.printf("ledger %s at %s and %s; %d keys enrolled; attestations of %d bytes, signed with Ed25519",
 		b.ledger.Origin, b.ledger.HTTP, b.ledger.GRPC, b.keys, len(example))
 	return f(ctx)
+}
+
+// dial makes the client that is not part of any load.
+func (b *bencher) dial() (closeAll func(), err error) {
+	conns, closeAll, err := dialGRPC(1, b.ledger.GRPC)
+	if err == nil {
+		b.client = cairnv1.NewLedgerServiceClient(conns[0])
+	}
+	return closeAll, err
 }
 
 func (b *bencher) enrol(ctx context.Context) error {
@@ -162,7 +170,7 @@ func (b *bencher) transport(name string, submitters int) (*transport, error) {
 			close:  func() {},
 		}, nil
 	}
-	conns, closeAll, err := dialGRPC(b.ledger.GRPC, min(maxConns, 1+(submitters-1)/submittersPerConn))
+	conns, closeAll, err := dialGRPC(min(maxConns, 1+(submitters-1)/submittersPerConn), append([]string{b.ledger.GRPC}, b.ledger.beside...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -164,20 +164,43 @@ func (w *world) attestation() []byte {
 // submit submits new attestations, and waits until they are published.
 func (w *world) submit(n int) {
 	w.t.Helper()
+	if err := w.begin(n, 64).Wait(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// begin submits new attestations, some at a time, until Wait returns.
+func (w *world) begin(n, atOnce int) *errgroup.Group {
+	w.t.Helper()
 	c, err := client.New(w.env["LEDGER"], client.Options{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var g errgroup.Group
-	g.SetLimit(64)
+	list := make(chan []byte, n)
 	for range n {
-		raw := w.attestation()
+		list <- w.attestation()
+	}
+	close(list)
+	var g errgroup.Group
+	for range atOnce {
 		g.Go(func() error {
-			_, err := c.SubmitAttestation(w.t.Context(), &cairnv1.SubmitAttestationRequest{Attestation: raw, Wait: "published"})
-			return err
+			for raw := range list {
+				if _, err := c.SubmitAttestation(w.t.Context(), &cairnv1.SubmitAttestationRequest{Attestation: raw, Wait: "published"}); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
+	return &g
+}
+
+// runUnderLoad runs the commands of a section while the log grows.
+func (w *world) runUnderLoad(title string) {
+	w.t.Helper()
+	load := w.begin(200, 4)
+	w.run(title)
+	if err := load.Wait(); err != nil {
 		w.t.Fatal(err)
 	}
 }

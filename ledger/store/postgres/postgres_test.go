@@ -126,6 +126,26 @@ func TestInitLog(t *testing.T) {
 	wantError(t, "another origin", err, "is that of log log.example, not of other.example")
 }
 
+// TestSetTree has the log be in another tree, once.
+func TestSetTree(t *testing.T) {
+	pool := open(t, pgtest.Database(t))
+	if err := pool.SetTree(t.Context(), 1, 2); err == nil {
+		t.Error("a database without a log is given a tree")
+	}
+	if _, err := pool.InitLog(t.Context(), "log.example", func(context.Context) (int64, error) { return 1, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.SetTree(t.Context(), 1, 2); err != nil {
+		t.Error(err)
+	}
+	if err := pool.SetTree(t.Context(), 1, 3); err == nil || !strings.Contains(err.Error(), "not in tree 1 any more") {
+		t.Errorf("SetTree = %v, of a tree that the log left", err)
+	}
+	if l, err := pool.Log(t.Context()); err != nil || l.Tree != 2 || l.Origin != "log.example" {
+		t.Errorf("Log = %+v, %v, want tree 2", l, err)
+	}
+}
+
 // TestInTxRetries has two transactions that deadlock: both succeed.
 func TestInTxRetries(t *testing.T) {
 	pool := open(t, pgtest.Database(t))
@@ -250,5 +270,39 @@ func TestRetryAfterLostConnection(t *testing.T) {
 	wantUnavailable(t, "a commit that was cut", err)
 	if tries != 1 {
 		t.Errorf("a commit of unknown outcome was tried %d times", tries)
+	}
+}
+
+func TestBeginMove(t *testing.T) {
+	pool := open(t, pgtest.Database(t))
+	create := func(context.Context) (int64, error) { return 7, nil }
+	want := postgres.Log{Origin: "log.example", Tree: 7, Moving: true}
+	for range 2 {
+		if l, err := pool.BeginMove(t.Context(), "log.example", create); err != nil || *l != want {
+			t.Errorf("BeginMove = %v, %v, want %v", l, err, want)
+		}
+	}
+	_, err := pool.BeginMove(t.Context(), "other.example", create)
+	wantError(t, "another origin", err, "is that of log log.example, not of other.example")
+	if l, err := pool.Log(t.Context()); !errors.Is(err, postgres.ErrMoving) {
+		t.Errorf("Log = %v, %v, want ErrMoving", l, err)
+	}
+	if l, err := pool.InitLog(t.Context(), "log.example", create); !errors.Is(err, postgres.ErrMoving) {
+		t.Errorf("InitLog = %v, %v, want ErrMoving", l, err)
+	}
+	if l, err := pool.AnyLog(t.Context()); err != nil || *l != want {
+		t.Errorf("AnyLog = %v, %v, want %v", l, err, want)
+	}
+	want.Moving = false
+	for range 2 {
+		if err := pool.EndMove(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if l, err := pool.Log(t.Context()); err != nil || *l != want {
+			t.Errorf("after the move Log = %v, %v, want %v", l, err, want)
+		}
+	}
+	if l, err := pool.BeginMove(t.Context(), "log.example", create); err != nil || *l != want {
+		t.Errorf("BeginMove after the move = %v, %v, want %v", l, err, want)
 	}
 }

@@ -140,6 +140,9 @@ func StartTrillianOnMariaDB(t testing.TB, db *MariaDB) *Trillian {
 	return StartTrillian(t, "--storage_system=mysql", "--mysql_uri="+db.Create(t, "trillian", string(schema)))
 }
 
+// planner is what docs/trillian.md has Trillian's connections to PostgreSQL set.
+const planner = "&enable_seqscan=off&enable_hashjoin=off&enable_mergejoin=off&jit=off"
+
 // StartTrillianOnPostgreSQL starts a log server and a signer on an empty database.
 func StartTrillianOnPostgreSQL(t testing.TB, url string) *Trillian {
 	t.Helper()
@@ -155,8 +158,9 @@ func StartTrillianOnPostgreSQL(t testing.TB, url string) *Trillian {
 	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
 		t.Fatalf("making Trillian's tables: %v", err)
 	}
-	const storage, uri = "--storage_system=postgresql", "--postgresql_uri="
-	tr := &Trillian{server: []string{storage, uri + url}, signer: []string{storage, uri + url + "&default_transaction_isolation=repeatable%20read"}}
+	const storage = "--storage_system=postgresql"
+	uri := "--postgresql_uri=" + url + planner
+	tr := &Trillian{server: []string{storage, uri}, signer: []string{storage, uri + "&default_transaction_isolation=repeatable%20read"}}
 	tr.StartServer(t)
 	tr.StartSigner(t)
 	return tr
