@@ -99,7 +99,7 @@ func TestVersionsOfImages(t *testing.T) {
 		"trillian-log-server": {"trillian", "github.com/google/trillian"},
 		"trillian-log-signer": {"trillian", "github.com/google/trillian"},
 		"trillian-schema":     {"trillian", "github.com/google/trillian"},
-		"versitygw":           {"s3", "github.com/versity/versitygw"},
+		"versitygw":           {"versitygw", "github.com/versity/versitygw"},
 	} {
 		list := exec.Command("go", "list", "-C", "../cmd/e2e/peers/"+module[0], "-mod=readonly", "-m", "-f", "{{.Version}}", module[1])
 		code, version, errs := e2etest.Run(t, list)

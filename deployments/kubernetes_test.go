@@ -28,7 +28,7 @@ func kustomize(t *testing.T, dir string) string {
 func kubeconform(t *testing.T, location, manifests string) (ok bool, report string) {
 	t.Helper()
 	cmd := exec.Command(e2etest.Tool(t, "bin/kubeconform"), "-strict", "-summary", "-schema-location", location,
-		"-skip", "ServiceMonitor,PodMonitor")
+		"-skip", "ServiceMonitor,PodMonitor,PrometheusRule")
 	cmd.Stdin = strings.NewReader(manifests)
 	code, out, errs := e2etest.Run(t, cmd)
 	return code == 0, out + errs

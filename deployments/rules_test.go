@@ -62,7 +62,7 @@ func podFindings(objects []object) (findings []string) {
 			continue
 		}
 		pod, _ := template["spec"].(object)
-		if pod["automountServiceAccountToken"] != false && pod["serviceAccountName"] == nil {
+		if pod["automountServiceAccountToken"] != false {
 			findings = append(findings, name(o)+" is given a token of the API")
 		}
 		containers := append(list(pod, "initContainers"), list(pod, "containers")...)

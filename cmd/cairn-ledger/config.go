@@ -128,7 +128,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-rebuilderd FILE] [-trusted-root FILE]\n"+
 			"       cairn-ledger -config FILE [-check-config]\n"+
-			"       cairn-ledger keygen -key FILE -origin NAME\n"+
+			"       cairn-ledger keygen -key FILE (-origin NAME|-show)\n"+
 			"       cairn-ledger init -config FILE\n"+
 			"       cairn-ledger migrate -from DIR|CONFIG -config FILE\n"+
 			"       cairn-ledger repair trillian|tiles -config FILE\n\n")

@@ -3,16 +3,45 @@ package main
 import (
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
+
+// keygen makes the key of a new log.
+func keygen(args []string, stdout, stderr io.Writer) error {
+	k := daemon.Keygen{
+		Program: "cairn-ledger", Name: "origin",
+		About: "Makes the key of a new log. A log keeps its key and its origin for as long as it\n" +
+			"lives; a new key is a new log.",
+		Example: "The log of the year 2027:\n  cairn-ledger keygen -key /etc/cairn/ledger.key -origin ledger.example/2027",
+		Create: func(path, origin string) (string, error) {
+			return policyLine(checkpoint.CreateKey(path, origin))
+		},
+		Read: func(path string) (string, error) { return policyLine(checkpoint.ReadKey(path)) },
+	}
+	err := k.Run(args, stdout, stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{err}
+}
+
+func policyLine(k *checkpoint.Key, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	return "log " + k.VKey, nil
+}
 
 // loadPolicy reads the policy that checkpoints must satisfy. It must be one
 // that this log can satisfy. Without a file, the log's own signature suffices.

@@ -3,7 +3,7 @@
 //
 //	cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE]
 //	cairn-ledger -config FILE [-check-config]
-//	cairn-ledger keygen -key FILE -origin NAME
+//	cairn-ledger keygen -key FILE (-origin NAME|-show)
 //	cairn-ledger init -config FILE
 //	cairn-ledger migrate -from DIR|CONFIG -config FILE
 //	cairn-ledger repair trillian|tiles -config FILE
@@ -12,6 +12,8 @@
 // DIR, on loopback. Once it takes requests it prints one line of JSON on
 // stdout, with its origin, verifier key and addresses; all else goes to stderr.
 // SIGTERM drains and exits 0.
+//
+// keygen makes the key of a new log, and prints its line of a policy.
 //
 // A configuration with `distributed` is that of a front end: any number of them serve
 // one log, which is in a database, a bucket and Trillian. init makes it; migrate

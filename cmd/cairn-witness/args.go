@@ -35,7 +35,8 @@ func parseArgs(args []string, stderr io.Writer) (*command, error) {
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: cairn-witness -dev DIR [-http ADDR] [-name NAME] -log VKEY[,URL]... [-peer PEER]... [-policy FILE]\n"+
 			"       cairn-witness -config FILE [-check-config|-init]\n"+
-			"       cairn-witness (-dev DIR|-config FILE) -clear ORIGIN\n\n")
+			"       cairn-witness (-dev DIR|-config FILE) -clear ORIGIN\n"+
+			"       cairn-witness keygen -key FILE (-name NAME|-show)\n\n")
 		fs.PrintDefaults()
 		fmt.Fprint(stderr, "\nA witness to try things on:\n  cairn-witness -dev /tmp/witness -log \"$VKEY\"\n")
 	}

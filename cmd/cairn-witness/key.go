@@ -4,15 +4,48 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"filippo.io/torchwood"
+
+	"github.com/cairnlog/cairn/cmd/internal/daemon"
 	"github.com/cairnlog/cairn/witness/signer"
 	"github.com/cairnlog/cairn/witness/state"
 )
+
+// keygen makes the key of a new witness, which -init would make, too.
+func keygen(args []string, stdout, stderr io.Writer) error {
+	k := daemon.Keygen{
+		Program: "cairn-witness", Name: "name",
+		About:   "Makes the key of a new witness, which -init makes otherwise. A witness keeps its\nkey and its name for as long as it lives.",
+		Example: "For a log's operator, who adds the witness's URL to the line:\n  cairn-witness keygen -key /etc/cairn/witness.key -name w.example",
+		Create: func(path, name string) (string, error) {
+			return policyLine(signer.CreateFile(path, name))
+		},
+		Read: func(path string) (string, error) { return policyLine(signer.ReadFile(path)) },
+	}
+	err := k.Run(args, stdout, stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{err}
+}
+
+func policyLine(k signer.Key, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	s, err := torchwood.NewCosignatureSigner(k.Name, k.Signer)
+	if err != nil {
+		return "", err
+	}
+	return "witness " + k.Name + " " + s.Verifier().String(), nil
+}
 
 // identity is the key and the state of a witness. They belong together.
 type identity struct {

@@ -4,6 +4,7 @@
 //	cairn-witness -dev DIR [-http ADDR] [-name NAME] -log VKEY[,URL]... [-peer PEER]... [-policy FILE]
 //	cairn-witness -config FILE [-check-config|-init]
 //	cairn-witness (-dev DIR|-config FILE) -clear ORIGIN
+//	cairn-witness keygen -key FILE (-name NAME|-show)
 //
 // With -dev it needs no configuration: it makes a key and keeps its state under
 // DIR, on loopback. Once it takes requests it prints one line of JSON on
@@ -12,6 +13,9 @@
 //
 // With -clear, and while no witness runs on the state, it lets an origin be
 // cosigned again that was refused for evidence or a rollback.
+//
+// keygen makes the key of a witness, which -init would make, too, and prints its line
+// of a policy.
 //
 // Exit codes: 0 stopped as asked, 1 failed while serving, 2 usage or
 // configuration, 5 the state is missing or belongs to another key.

@@ -24,14 +24,8 @@ func (e usageError) Unwrap() error { return e.error }
 
 // run is the command; it returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	cmd, err := parseArgs(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return reason.ExitYes
-	case err == nil:
-		err = cmd.do(ctx, stdout, stderr)
-	}
-	if err == nil {
+	err := do(ctx, args, stdout, stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return reason.ExitYes
 	}
 	fmt.Fprintf(stderr, "cairn-witness: error: %v\n", err)
@@ -43,6 +37,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return reason.ExitMisbehave
 	}
 	return reason.ExitNo
+}
+
+// do does what the arguments say.
+func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "keygen" {
+		return keygen(args[1:], stdout, stderr)
+	}
+	cmd, err := parseArgs(args, stderr)
+	if err != nil {
+		return err
+	}
+	return cmd.do(ctx, stdout, stderr)
 }
 
 func (cmd *command) do(ctx context.Context, stdout, stderr io.Writer) error {

@@ -48,7 +48,8 @@ func ReadKey(path string) (*Key, error) {
 	return k, nil
 }
 
-// CreateKey makes a key for a log and durably writes it to a file.
+// CreateKey makes a key for a log and durably writes it to a file, which must not
+// exist: whoever replaces a log's key loses the log.
 func CreateKey(path, origin string) (*Key, error) {
 	skey, _, err := note.GenerateKey(rand.Reader, origin)
 	if err != nil {
@@ -58,7 +59,7 @@ func CreateKey(path, origin string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generating the log's key for origin %q: %w", origin, err)
 	}
-	return k, durable.WriteFile(path, []byte(skey+"\n"), 0o600)
+	return k, durable.CreateFile(path, []byte(skey+"\n"), 0o600)
 }
 
 func parseKey(skey string) (*Key, error) {

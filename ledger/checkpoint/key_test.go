@@ -1,6 +1,9 @@
 package checkpoint_test
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +18,8 @@ import (
 // every place of one.
 func TestKeyRoundTrip(t *testing.T) {
 	dir := t.TempDir()
-	for range 100 {
-		path := filepath.Join(dir, "key")
+	for i := range 100 {
+		path := filepath.Join(dir, fmt.Sprintf("key-%d", i))
 		made, err := checkpoint.CreateKey(path, "key.example/log")
 		if err != nil {
 			t.Fatal(err)
@@ -90,6 +93,28 @@ func TestReadKeyRefuses(t *testing.T) {
 	}
 	if _, err := checkpoint.ReadKey(filepath.Join(dir, "missing")); err == nil {
 		t.Error("a key that is not there was read")
+	}
+}
+
+func TestCreateKeyReplacesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "key")
+	made, err := checkpoint.CreateKey(path, "key.example/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checkpoint.CreateKey(path, "key.example/log"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second key in the same file: %v", err)
+	}
+	if read, err := checkpoint.ReadKey(path); err != nil || read.VKey != made.VKey {
+		t.Errorf("the first key is gone: %v", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("the key's file: %v %v", info.Mode(), err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%d files are left, want the key alone; %v", len(entries), err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
+	"golang.org/x/time/rate"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -77,7 +78,12 @@ type interceptors struct {
 	metrics *metrics
 	log     *slog.Logger
 	doors   *doors
+	away    rate.Sometimes // logs what failed because storage is away
 }
+
+// awayInterval is how often a request that failed because storage is away is logged
+// above debug.
+const awayInterval = time.Second
 
 func (in *interceptors) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 	start := time.Now()
@@ -187,14 +193,23 @@ func (in *interceptors) done(ctx context.Context, method string, start time.Time
 	} else {
 		span.End(nil)
 	}
+	in.logFailure(ctx, method, row, err)
+	return converted
+}
+
+// logFailure logs why a request failed, or was refused.
+func (in *interceptors) logFailure(ctx context.Context, method string, row reason.Row, err error) {
 	// What is worth a line once, such as that storage is gone or that witnesses are
 	// missing, is said by the part that knows; not again for each who waits for it.
 	level, what := slog.LevelDebug, "request refused"
-	if row.Reason == reason.InternalError {
+	switch row.Reason {
+	case reason.InternalError:
 		level, what = slog.LevelError, "request failed"
+	case reason.StorageUnavailable:
+		// What is told says nothing of it, so some that waited are found by their ids.
+		in.away.Do(func() { level = slog.LevelWarn })
 	}
 	in.log.LogAttrs(ctx, level, what, slog.String("method", method), slog.String("reason", string(row.Reason)), slog.Any("err", err))
-	return converted
 }
 
 // toStatus returns err as a gRPC status with its ErrorInfo, after the row of its
@@ -203,12 +218,17 @@ func toStatus(ctx context.Context, err error) (reason.Row, error) {
 	if err == nil {
 		return reason.Row{}, nil
 	}
-	if _, isStatus := status.FromError(err); isStatus {
+	// A status that is wrapped is an answer to us, such as Trillian's, and says what is
+	// for the operator alone.
+	if _, isStatus := err.(interface{ GRPCStatus() *status.Status }); isStatus {
 		// From gRPC itself, such as a message over the limit.
 		return reason.Row{Reason: "GRPC"}, err
 	}
 	e, ok := reason.Of(err)
 	switch {
+	case ok && e.Reason == reason.StorageUnavailable:
+		// What storage said of itself has addresses and names of what is behind.
+		e = &reason.Error{Reason: e.Reason, Message: storageAway, RetryAfter: e.RetryAfter}
 	case ok:
 	case ctx.Err() != nil:
 		e = &reason.Error{Reason: reason.DeadlinePassed, Message: "the request was not done in time"}
@@ -217,6 +237,9 @@ func toStatus(ctx context.Context, err error) (reason.Row, error) {
 	}
 	return reason.Lookup(e.Reason), statusOf(ctx, e).Err()
 }
+
+// storageAway is all that is told of why storage is not available.
+const storageAway = "the ledger's storage is not available at the moment; its log has the details, with the request's id"
 
 // errorInfo returns the detail that every error has: its reason, and the id of the
 // request.

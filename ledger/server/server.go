@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -92,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		s.cfg.Builds = noBuilds{}
 	}
 	reg.MustRegister(append(cfg.Metrics, s.cfg.Builds, s.doors)...)
-	in := &interceptors{metrics: m, log: cfg.Logger, doors: s.doors}
+	in := &interceptors{metrics: m, log: cfg.Logger, doors: s.doors, away: rate.Sometimes{Interval: awayInterval}}
 	s.grpc, s.health = newGRPCServer(svc, s.cfg.Builds, in, s.doors)
 	s.certs = &certifications{service: svc, in: in}
 	var err error
@@ -150,10 +151,11 @@ func (s *Server) routes(reg *prometheus.Registry) *http.ServeMux {
 	return mux
 }
 
-// ready returns why the ledger cannot take and publish submissions, or nil.
+// ready returns why the ledger cannot take and publish submissions, or nil. Anybody
+// is told.
 func (s *Server) ready() error {
-	if err := s.cfg.Intake.Err(); err != nil {
-		return fmt.Errorf("halted: %w", err)
+	if s.cfg.Intake.Err() != nil {
+		return errors.New("halted: storage failed, or contradicts what was signed; the ledger's log has the details")
 	}
 	if s.cfg.Board.Latest() == nil {
 		return errors.New("no checkpoint is published yet")

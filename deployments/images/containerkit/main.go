@@ -3,13 +3,11 @@
 //	containerkit probe URL             exit 0 if URL answers 200
 //	containerkit private FROM TO       copy the files in FROM to TO, with mode 0600
 //	containerkit sql DATABASE FILE     run the SQL in FILE, once
-//	containerkit key KIND NAME FILE    make a log's or a witness's key, unless it is there
 //	containerkit env NAME=FILE... -- PROGRAM [ARG...]
 //
 // Probe is for health checks. Private is for secrets that are mounted with modes
 // that a group may read: Cairn's programs refuse such keys. Sql loads a schema
-// into a database that does not have it, whoever else does so at the same time. Key
-// prints the verifier key. Env becomes PROGRAM, with the contents of files in its
+// into a database that does not have it, whoever else does so at the same time. Env becomes PROGRAM, with the contents of files in its
 // environment, for programs that take secrets from nowhere else.
 package main
 
@@ -45,8 +43,6 @@ func run(ctx context.Context, args []string) error {
 		return private(args[0], args[1])
 	case command == "sql" && len(args) == 2:
 		return load(ctx, args[0], args[1])
-	case command == "key" && len(args) == 3:
-		return key(os.Stdout, args[0], args[1], args[2])
 	case command == "env" && slices.Index(args, "--") >= 0 && len(args) > slices.Index(args, "--")+1:
 		n := slices.Index(args, "--")
 		env, err := environ(os.Environ(), args[:n])
@@ -55,5 +51,5 @@ func run(ctx context.Context, args []string) error {
 		}
 		return syscall.Exec(args[n+1], args[n+1:], env)
 	}
-	return errors.New("usage: containerkit probe URL | private FROM TO | sql DATABASE FILE | key KIND NAME FILE | env NAME=FILE... -- PROGRAM [ARG...]")
+	return errors.New("usage: containerkit probe URL | private FROM TO | sql DATABASE FILE | env NAME=FILE... -- PROGRAM [ARG...]")
 }

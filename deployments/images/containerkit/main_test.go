@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/mod/sumdb/note"
-
-	"github.com/cairnlog/cairn/ledger/policy"
 )
 
 func TestProbe(t *testing.T) {
@@ -82,37 +79,6 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-func TestKey(t *testing.T) {
-	dir := t.TempDir()
-	show := func(kind, name, file string) string {
-		t.Helper()
-		var b strings.Builder
-		if err := key(&b, kind, name, filepath.Join(dir, file)); err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(b.String())
-	}
-	log, witness := show("log", "log.example/a", "log.key"), show("witness", "w.example", "w.key")
-	if again := show("log", "log.example/a", "log.key"); again != log {
-		t.Errorf("a key that was there is another one: %s, was %s", again, log)
-	}
-	if v, err := note.NewVerifier(log); err != nil || v.Name() != "log.example/a" {
-		t.Errorf("%s: %v", log, err)
-	}
-	// A policy takes each as what it is, and not as the other.
-	if _, err := policy.Parse([]byte("log " + log + "\nwitness w " + witness + "\nquorum w\n")); err != nil {
-		t.Error(err)
-	}
-	if _, err := policy.Parse([]byte("log " + log + "\nwitness w " + log + "\nquorum w\n")); err == nil {
-		t.Error("a log's key is a witness's")
-	}
-	for _, refused := range [][3]string{{"log", "log.example/b", "log.key"}, {"signer", "log.example/a", "log.key"}, {"log", "a name", "new.key"}} {
-		if err := key(&strings.Builder{}, refused[0], refused[1], filepath.Join(dir, refused[2])); err == nil {
-			t.Errorf("%v is not refused", refused)
-		}
-	}
-}
-
 func TestEnviron(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
 	write(t, file, "a=b\n", 0o600)
@@ -131,7 +97,7 @@ func TestEnviron(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"probe"}, {"private", "a"}, {"sql", "a"}, {"key", "log"}, {"env"}, {"env", "A=b", "--"}, {"shell", "a"}} {
+	for _, args := range [][]string{{}, {"probe"}, {"private", "a"}, {"sql", "a"}, {"key", "log", "a", "b"}, {"env"}, {"env", "A=b", "--"}, {"shell", "a"}} {
 		if err := run(t.Context(), args); err == nil || !strings.HasPrefix(err.Error(), "usage: ") {
 			t.Errorf("%v: got %v, want how it is used", args, err)
 		}

@@ -1,5 +1,5 @@
 // Package durable writes files so that they survive a power loss: WriteFile
-// replaces a small one, and a Batch writes many at the cost of few fsyncs.
+// replaces a small one, CreateFile makes one, and a Batch writes many at the cost of few fsyncs.
 //
 // Invariant: after WriteFile returns nil, the file has the new content also
 // after a crash; if it returns an error or the process dies, the file has the
@@ -33,6 +33,34 @@ func WriteFile(path string, data []byte, perm os.FileMode) (err error) {
 	}
 	// The directory was opened before the rename, so that an error of writing
 	// it back is reported to this descriptor.
+	if err := dir.Sync(); err != nil {
+		return fmt.Errorf("syncing directory of %s: %w", path, err)
+	}
+	return nil
+}
+
+// CreateFile atomically makes path, which must not exist, with data: temporary file,
+// fsync, link, fsync of the directory. Where it exists the error is fs.ErrExist, and
+// it is as it was.
+func CreateFile(path string, data []byte, perm os.FileMode) (err error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("opening directory of %s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+
+	f, err := os.CreateTemp(dir.Name(), ".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("making %s: %w", path, err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(perm), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", f.Name(), err)
+	}
+	if err := os.Link(f.Name(), path); err != nil {
+		return fmt.Errorf("making %s: %w", path, err)
+	}
 	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("syncing directory of %s: %w", path, err)
 	}

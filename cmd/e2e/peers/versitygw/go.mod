@@ -1,5 +1,5 @@
-// An S3 server for the tests of cmd/e2e/objects: objects are files, and what is said
-// of them extended attributes.
+// An S3 server for the tests of cmd/e2e/objects and the samples of deployments: objects
+// are files, and what is said of them extended attributes.
 module github.com/cairnlog/cairn/cmd/e2e/peers/versitygw
 
 go 1.26.3
