@@ -228,10 +228,15 @@ func errorInfo(ctx context.Context, r reason.Reason) *errdetails.ErrorInfo {
 	return info
 }
 
-// statusOf returns the status of a refusal.
+// statusOf returns the status of a refusal. What a storage that failed says of itself,
+// such as where it is and as whom it is asked, is nobody's business.
 func statusOf(ctx context.Context, e *reason.Error) *status.Status {
 	row := reason.Lookup(e.Reason)
-	st := status.New(codes.Code(row.Code), e.Message)
+	message := e.Message
+	if e.Reason == reason.StorageUnavailable && e.Cause != nil {
+		message = "the ledger's storage is not available at present"
+	}
+	st := status.New(codes.Code(row.Code), message)
 	detailed, err := st.WithDetails(errorInfo(ctx, row.Reason))
 	if err != nil {
 		return st
