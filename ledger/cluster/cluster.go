@@ -105,6 +105,8 @@ type Cluster struct {
 	holder string // unique to this Cluster
 	full   *lru.Cache[uint64, []byte]
 	term   atomic.Pointer[Term] // nil while another process publishes
+	// reading holds one element for each segment that is being read.
+	reading chan struct{}
 
 	mu      sync.Mutex
 	next    *round // that has not begun; nil for none
@@ -126,7 +128,7 @@ func New(cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cluster{cfg: cfg, pool: cfg.Pool, holder: cfg.Name + " " + rand.Text(), full: full}, nil
+	return &Cluster{cfg: cfg, pool: cfg.Pool, holder: cfg.Name + " " + rand.Text(), full: full, reading: make(chan struct{}, readingSegments)}, nil
 }
 
 // Leading reports whether this process publishes.

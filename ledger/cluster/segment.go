@@ -18,6 +18,10 @@ import (
 // some hundred KiB, or MaxSegment at most.
 const cachedSegments = 8
 
+// readingSegments bounds how many are read at once: anybody may ask for them, and
+// they must not take the connections that the lease is renewed on.
+const readingSegments = 4
+
 const selectSegment = "SELECT note FROM checkpoints WHERE seq >= $1 AND seq < $2 ORDER BY seq"
 
 // Segment opens a segment of the archive for reading, with the bytes that it has in
@@ -40,6 +44,12 @@ func (c *Cluster) readSegment(ctx context.Context, n uint64) ([]byte, error) {
 	from := int64(n) * checkpoint.SegmentNotes
 	asking, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
+	select {
+	case c.reading <- struct{}{}:
+		defer func() { <-c.reading }()
+	case <-asking.Done():
+		return nil, postgres.Classify(ctx, context.Cause(asking))
+	}
 	rows, err := c.pool.Query(asking, selectSegment, from, from+checkpoint.SegmentNotes)
 	if err != nil {
 		return nil, postgres.Classify(ctx, err)

@@ -99,20 +99,30 @@ func (t *Trillian) feedSome(ctx context.Context) (int, error) {
 	if len(leaves) == 0 {
 		return 0, nil
 	}
-	leaves = leaves[:fits(leaves)]
-	if err := t.logs.add(ctx, from, leaves); err != nil {
-		return 0, err
+	fed := len(leaves)
+	for next := from; len(leaves) > 0; {
+		n := fits(leaves)
+		if err := t.logs.add(ctx, next, leaves[:n]); err != nil {
+			return 0, err
+		}
+		t.noteFed(next, leaves[:n])
+		leaves, next = leaves[n:], next+uint64(n)
 	}
+	return fed, nil
+}
+
+// noteFed remembers the leaves that were fed from an index on, unless the feeder was
+// reset meanwhile.
+func (t *Trillian) noteFed(from uint64, leaves [][]byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f := &t.feeder; f.next == from { // else it was reset meanwhile
+	if f := &t.feeder; f.next == from {
 		for _, leaf := range leaves {
 			f.hashes = append(f.hashes, tlog.Hash(rfc6962.DefaultHasher.HashLeaf(leaf)))
 		}
 		f.next += uint64(len(leaves))
 	}
 	signal(t.feeder.fed)
-	return len(leaves), nil
 }
 
 // skipFed goes on behind what Trillian's tree has, since the sequence has no leaf at

@@ -12,9 +12,12 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// chunkLeaves is how many leaves are read and tiled at a time, while the tiles are
-// far behind Trillian's tree.
-const chunkLeaves = 64 * TileWidth
+// Bounds of what is read and tiled at a time, while the tiles are far behind
+// Trillian's tree: of leaves, and of what they have in memory.
+const (
+	chunkLeaves = 64 * TileWidth
+	chunkBytes  = 16 << 20
+)
 
 // state is the tree that is tiled.
 type state struct {
@@ -146,10 +149,11 @@ func (t *Trillian) extend(ctx context.Context, root tlog.Tree) error {
 	if public := uint64(t.state.public.N); from < public {
 		end = min(end, public)
 	}
-	leaves, err := t.logs.leaves(ctx, from, end)
+	leaves, err := t.logs.leaves(ctx, from, end, chunkBytes)
 	if err != nil {
 		return err
 	}
+	end = from + uint64(len(leaves))
 	g := growth{edge: t.state.edge.Clone(), bundle: append([]byte(nil), t.state.bundle...)}
 	if err := g.add(leaves); err != nil {
 		return fmt.Errorf("%w: Trillian's leaves from %d on: %w", ErrContradiction, from, err)

@@ -21,7 +21,10 @@ func (t *Trillian) remake(ctx context.Context, level int, index uint64) ([]byte,
 	if from+TileWidth > uint64(public.N) {
 		return nil, ErrNotFound
 	}
-	leaves, err := t.logs.leaves(ctx, from, from+TileWidth)
+	leaves, err := t.logs.leaves(ctx, from, from+TileWidth, maxBundle)
+	if err == nil && len(leaves) < TileWidth {
+		err = unavailable(fmt.Sprintf("reading the leaves from %d on from Trillian", from), errMissingLeaf)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,8 @@ const (
 	feedLeaves  = 1000
 	feedBytes   = 3 << 20
 	readLeaves  = 1024
+	readFirst   = 256     // leaves that are asked for while their size is not known
+	readBytes   = 4 << 20 // that leaves may have which are asked for at once, by those before
 	maxMessage  = readLeaves*(maxLeaf+256) + 1<<20
 	readTimeout = 5 * time.Second
 	feedTimeout = 20 * time.Second // MariaDB takes two statements a leaf
@@ -157,15 +159,25 @@ func (c logClient) consistency(ctx context.Context, from, to uint64) ([][]byte, 
 	return resp.GetProof().GetHashes(), nil
 }
 
-// leaves returns the leaves of a range that is within Trillian's tree.
-func (c logClient) leaves(ctx context.Context, from, to uint64) ([][]byte, error) {
-	leaves := make([][]byte, 0, to-from)
-	for next := from; next < to; next = from + uint64(len(leaves)) {
-		got, err := c.someLeaves(ctx, next, min(to-next, readLeaves))
+// leaves returns leaves from an index on, of a range that is within Trillian's tree:
+// at least one, and not many more once they have the bytes of limit. What a failure
+// leaves unread is read by the next call.
+func (c logClient) leaves(ctx context.Context, from, to uint64, limit int) ([][]byte, error) {
+	var leaves [][]byte
+	bytes, ask := 0, uint64(readFirst)
+	for next := from; next < to && bytes < limit; next = from + uint64(len(leaves)) {
+		got, err := c.someLeaves(ctx, next, min(to-next, ask))
+		if err != nil && len(leaves) > 0 && isTransient(err) {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
 		leaves = append(leaves, got...)
+		for _, leaf := range got {
+			bytes += len(leaf)
+		}
+		ask = min(max(readBytes*uint64(len(leaves))/uint64(max(bytes, 1)), 1), readLeaves)
 	}
 	return leaves, nil
 }

@@ -50,6 +50,7 @@ func (in *Intake) Follow(ctx context.Context, size uint64) error {
 // transaction.
 func (in *Intake) indexUpTo(ctx context.Context, next, size uint64, indexed func([]store.Entry)) error {
 	var batch []store.Entry
+	held := 0 // bytes of batch
 	for next < size {
 		entries, err := in.readBundle(ctx, next, size)
 		if err != nil {
@@ -57,12 +58,16 @@ func (in *Intake) indexUpTo(ctx context.Context, next, size uint64, indexed func
 		}
 		batch = append(batch, entries...)
 		next += uint64(len(entries))
-		if len(batch) >= followBatch || next == size {
+		for i := range entries {
+			held += len(entries[i].Text)
+		}
+		if len(batch) >= followBatch || held >= followBytes || next == size {
 			if err := in.cfg.Index.Add(ctx, batch); err != nil {
 				return err
 			}
 			indexed(batch)
-			batch = batch[:0]
+			clear(batch)
+			batch, held = batch[:0], 0
 		}
 	}
 	return nil

@@ -55,6 +55,7 @@ const (
 	maxBatchBytes = 16 << 20              // bytes in one transaction
 	retryOverload = 2 * time.Second       // advice to a refused submitter
 	followBatch   = 16 * engine.TileWidth // entries indexed in one transaction
+	followBytes   = 16 << 20              // bytes of them
 )
 
 // Config is what an Intake works with.
