@@ -40,7 +40,6 @@ var faults = slices.Concat([]fault{
 	{"kill -9 of Trillian's second log server", func(r *real) (time.Time, func()) { return r.peerKilled(r.peers.Servers[1]) }},
 	{"kill -9 of Trillian's first signer", func(r *real) (time.Time, func()) { return r.peerKilled(r.peers.Signers[0]) }},
 	{"kill -9 of Trillian's second signer", func(r *real) (time.Time, func()) { return r.peerKilled(r.peers.Signers[1]) }},
-	{"SIGSTOP of Trillian's first log server", func(r *real) (time.Time, func()) { return r.peerPaused(r.peers.Servers[0]) }},
 	{"SIGSTOP of Trillian's first signer", func(r *real) (time.Time, func()) { return r.peerPaused(r.peers.Signers[0]) }},
 	{"SIGSTOP of Trillian's first signer while it stores a root", func(r *real) (time.Time, func()) {
 		defer r.await(r.peersDB, "treehead")()
