@@ -141,7 +141,7 @@ func StartTrillianOnMariaDB(t testing.TB, db *MariaDB) *Trillian {
 }
 
 // planner is what docs/trillian.md has Trillian's connections to PostgreSQL set.
-const planner = "&enable_seqscan=off&enable_hashjoin=off&enable_mergejoin=off&jit=off"
+const planner = "&enable_seqscan=off&enable_hashjoin=off&enable_mergejoin=off&jit=off&plan_cache_mode=force_custom_plan"
 
 // StartTrillianOnPostgreSQL starts a log server and a signer on an empty database.
 func StartTrillianOnPostgreSQL(t testing.TB, url string) *Trillian {
