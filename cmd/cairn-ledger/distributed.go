@@ -91,12 +91,24 @@ func (d *distributed) openDatabase(ctx context.Context) (tree int64, err error) 
 	if origin := d.key.Signer.Name(); log.Origin != origin {
 		return 0, usageError{fmt.Errorf("the database is that of log %s, but the key is that of %s", log.Origin, origin)}
 	}
+	if err := bindKey(ctx, d.database, d.key); err != nil {
+		return 0, err
+	}
 	index, err := store.OpenPostgresIndex(ctx, d.database)
 	if err != nil {
 		return 0, err
 	}
 	d.index = index
 	return log.Tree, nil
+}
+
+// bindKey refuses a key that is not the log's: it would sign the same log.
+func bindKey(ctx context.Context, pool *postgres.Pool, key *checkpoint.Key) error {
+	err := pool.BindKey(ctx, key.VKey)
+	if errors.Is(err, postgres.ErrOtherKey) {
+		return usageError{err}
+	}
+	return err
 }
 
 func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
@@ -117,6 +129,7 @@ func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
 		Conn: conn, Tree: tree, Sequence: sequence, Bucket: objects{d.objects}, Log: d.logger,
 		Grew: func(uint64) { d.grew() },
 	})
+	d.watched.size = d.trillian.Integrated // a scrape is no reason to write tiles
 	d.closers = append(d.closers, d.trillian)
 	d.log, d.prover = d.trillian, engine.NewProver(d.trillian)
 	return nil
