@@ -83,6 +83,8 @@ func config(url string) (*pgxpool.Config, error) {
 		"statement_timeout":                   milliseconds(statementTimeout),
 		"lock_timeout":                        milliseconds(lockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(idleInTransaction),
+		// The same for one that stopped while it was sent an answer.
+		"tcp_user_timeout": milliseconds(idleInTransaction),
 		// Every query goes by a key. The queue is empty most of the time, and a plan
 		// made for an empty table would read all of a full one.
 		"enable_seqscan": "off",
