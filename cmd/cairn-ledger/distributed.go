@@ -87,7 +87,7 @@ func (d *distributed) openDatabase(ctx context.Context) (tree int64, err error) 
 	if err != nil {
 		return 0, err
 	}
-	if err := d.ofThisLog(log); err != nil {
+	if err := d.ofThisLog(ctx, log); err != nil {
 		return 0, err
 	}
 	return log.Tree, d.openIndex(ctx)
@@ -103,11 +103,12 @@ func (d *distributed) openPools(ctx context.Context) (err error) {
 	return nil
 }
 
-func (d *distributed) ofThisLog(log *postgres.Log) error {
+// ofThisLog refuses a database that is another log's, by its origin or its key.
+func (d *distributed) ofThisLog(ctx context.Context, log *postgres.Log) error {
 	if origin := d.key.Signer.Name(); log.Origin != origin {
 		return usageError{fmt.Errorf("the database is that of log %s, but the key is that of %s", log.Origin, origin)}
 	}
-	return nil
+	return bindKey(ctx, d.database, d.key)
 }
 
 func (d *distributed) openIndex(ctx context.Context) error {
@@ -117,6 +118,15 @@ func (d *distributed) openIndex(ctx context.Context) error {
 	}
 	d.index = index
 	return nil
+}
+
+// bindKey refuses a key that is not the log's: it would sign the same log.
+func bindKey(ctx context.Context, pool *postgres.Pool, key *checkpoint.Key) error {
+	err := pool.BindKey(ctx, key.VKey)
+	if errors.Is(err, postgres.ErrOtherKey) {
+		return usageError{err}
+	}
+	return err
 }
 
 func (d *distributed) openLog(ctx context.Context, tree int64) (err error) {
@@ -144,6 +154,7 @@ func (d *distributed) openTree(tree int64) {
 		Conn: d.conn, Tree: tree, Sequence: d.sequence, Bucket: objects{d.objects}, Log: d.logger,
 		Grew: func(uint64) { d.grew() },
 	})
+	d.watched.size = d.trillian.Integrated // a scrape is no reason to write tiles
 	d.closers = append(d.closers, d.trillian)
 	d.log, d.prover = d.trillian, engine.NewProver(d.trillian)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,10 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/cluster"
 	"github.com/cairnlog/cairn/ledger/cosign"
+	"github.com/cairnlog/cairn/ledger/store/pgtest"
+	"github.com/cairnlog/cairn/ledger/store/postgres"
 )
 
 // TestSharedEvidence wants what proves a rollback to be kept, by a front end that
@@ -58,5 +63,45 @@ func TestSharedEvidence(t *testing.T) {
 	}
 	if err := saveSharedEvidence(t.Context(), "/dev/null/evidence", rollback, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "saving the evidence") {
 		t.Errorf("a directory that is none: %v", err)
+	}
+}
+
+// TestOtherKey starts a front end whose key has the name of the log's and is another.
+func TestOtherKey(t *testing.T) {
+	url := pgtest.Database(t)
+	if err := postgres.Migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := postgres.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	const origin = "log.example"
+	if _, err := pool.InitLog(t.Context(), origin, func(context.Context) (int64, error) { return 1, nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []error{nil, postgres.ErrOtherKey} {
+		skey, vkey, err := note.GenerateKey(nil, origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := note.NewSigner(skey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &distributed{ledger: &ledger{
+			cfg: &config{Distributed: &distributedConfig{Database: url}},
+			key: &checkpoint.Key{Signer: signer, VKey: vkey},
+		}}
+		_, err = d.openDatabase(t.Context())
+		if !errors.Is(err, want) {
+			t.Errorf("front end %d: %v, want %v", i, err, want)
+		}
+		for _, c := range d.closers {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

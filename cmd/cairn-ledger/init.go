@@ -61,6 +61,9 @@ func initLog(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
+	if err := bindKey(ctx, pool, key); err != nil {
+		return err
+	}
 	line, err := json.Marshal(initialised{Origin: log.Origin, Tree: log.Tree})
 	if err != nil {
 		return err

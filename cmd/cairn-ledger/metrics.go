@@ -30,6 +30,9 @@ type watched struct {
 	// placed returns the number of entries that have an index; nil where that is the
 	// size of the tree.
 	placed func(context.Context) (uint64, error)
+	// size returns the size of the tree, without any work on it; nil where the log
+	// itself does.
+	size func(context.Context) (uint64, error)
 }
 
 func newWatched(evidence string) *watched {
@@ -135,12 +138,16 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 			gauge(d, float64(n))
 		}
 	}
-	size(treeSizeDesc, g.storage.log.Size)
+	treeSize := g.storage.log.Size
+	if g.ledger.watched.size != nil {
+		treeSize = g.ledger.watched.size
+	}
+	size(treeSizeDesc, treeSize)
 	size(indexedDesc, g.storage.index.Size)
 	if placed := g.ledger.watched.placed; placed != nil {
 		size(placedDesc, placed)
 	} else {
-		size(placedDesc, g.storage.log.Size)
+		size(placedDesc, treeSize)
 	}
 	gauge(haltedDesc, oneIf(g.ledger.intake.Err() != nil))
 	g.collectLease(gauge)

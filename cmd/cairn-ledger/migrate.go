@@ -231,6 +231,9 @@ func (m *migration) begin(ctx context.Context) (*postgres.Log, error) {
 
 func (m *migration) openTarget(ctx context.Context, log *postgres.Log) (*migrate.Target, error) {
 	d := m.to
+	if err := d.ofThisLog(ctx, log); err != nil {
+		return nil, err
+	}
 	if err := d.openIndex(ctx); err != nil {
 		return nil, err
 	}
@@ -256,15 +259,12 @@ func (m *migration) finish(ctx context.Context, moved *checkpoint.MovedError) er
 		return errors.Join(moved, err)
 	}
 	log, err := m.to.database.AnyLog(ctx)
-	if err == nil {
-		err = m.to.ofThisLog(log)
-	}
 	if err != nil {
 		return errors.Join(moved, err)
 	}
 	target, err := m.openTarget(ctx, log)
 	if err != nil {
-		return err
+		return errors.Join(moved, err)
 	}
 	if err := migrate.Finish(ctx, moved, target, log.Moving); err != nil {
 		return err

@@ -48,6 +48,7 @@ func TestEndorseRefuses(t *testing.T) {
 	}{
 		{"not JSON", "x", []*attest.Signer{s}, reason.EnrolmentInvalid, "parsing"},
 		{"no operator", enrolment(t, builder.Public.PEM, "", ""), []*attest.Signer{s}, reason.EnrolmentInvalid, `operator ""`},
+		{"a control character in a fragment", enrolment(t, builder.Public.PEM, "https://x.example/#\x00", ""), []*attest.Signer{s}, reason.EnrolmentInvalid, "control characters"},
 		{"a relative url", enrolment(t, builder.Public.PEM, "urn:x", "/x"), []*attest.Signer{s}, reason.EnrolmentInvalid, `url "/x"`},
 		{"no key", enrolment(t, "", "urn:x", ""), []*attest.Signer{s}, reason.KeyUnsupported, "no PEM block"},
 		{"the signer's own key", enrolment(t, s.Public.PEM, "urn:x", ""), []*attest.Signer{s}, reason.EnrolmentInvalid, "endorses itself"},

@@ -2,6 +2,8 @@ package attest
 
 import (
 	"net/url"
+	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 
@@ -111,9 +113,11 @@ func (e *Enrolment) claim(kind leaf.Kind, payloadType string) Claim {
 
 func checkURI(member, s string) error {
 	u, err := url.Parse(s)
-	if err != nil || !u.IsAbs() || len(s) > maxURI {
+	// url.Parse looks at no fragment. What a database takes for the end of a text must
+	// not come so far.
+	if err != nil || !u.IsAbs() || len(s) > maxURI || strings.ContainsFunc(s, unicode.IsControl) {
 		return reason.Errorf(reason.EnrolmentInvalid,
-			"%s %.80q of the enrolment is not an absolute URI of at most %d bytes", member, s, maxURI)
+			"%s %.80q of the enrolment is not an absolute URI of at most %d bytes without control characters", member, s, maxURI)
 	}
 	return nil
 }

@@ -99,3 +99,25 @@ func TestTrillianSlowLeaves(t *testing.T) {
 	awaitSize(t, p, 1500)
 	checkTree(t, p, want)
 }
+
+// TestTrillianIntegrated looks at the tree from a process that does not run the log.
+func TestTrillianIntegrated(t *testing.T) {
+	w := newWorld(t)
+	p := w.run(t)
+	w.server.Hold(true)
+	place(t, p, "leaf", 10)
+	await(t, "the leaves are fed", func() bool { return w.server.Fed() == 10 })
+	p.kill()
+	w.server.Hold(false)
+	if n, err := w.open().Integrated(t.Context()); err != nil || n != 10 {
+		t.Errorf("Integrated() = %d, %v, want 10", n, err)
+	}
+	if keys := w.bucket.Keys(); len(keys) > 0 {
+		t.Errorf("it wrote %q", keys)
+	}
+	next := w.run(t)
+	awaitSize(t, next, 10)
+	if n, err := next.Integrated(t.Context()); err != nil || n != 10 {
+		t.Errorf("Integrated() = %d, %v, while the log is run; want 10", n, err)
+	}
+}

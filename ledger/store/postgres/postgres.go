@@ -83,6 +83,8 @@ func config(url string) (*pgxpool.Config, error) {
 		"statement_timeout":                   milliseconds(statementTimeout),
 		"lock_timeout":                        milliseconds(lockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(idleInTransaction),
+		// The same for one that stopped while it was sent an answer.
+		"tcp_user_timeout": milliseconds(idleInTransaction),
 		// Every query goes by a key. The queue is empty most of the time, and a plan
 		// made for an empty table would read all of a full one.
 		"enable_seqscan": "off",
@@ -129,9 +131,14 @@ func (p *Pool) check(ctx context.Context) error {
 	if err := checkSchema(ctx, p); err != nil {
 		return err
 	}
-	var commit string
-	if err := p.QueryRow(ctx, "SHOW synchronous_commit").Scan(&commit); err != nil {
+	var commit, encoding string
+	const settings = "SELECT current_setting('synchronous_commit'), current_setting('server_encoding')"
+	if err := p.QueryRow(ctx, settings).Scan(&commit, &encoding); err != nil {
 		return fmt.Errorf("reading its settings: %w", err)
+	}
+	// An entry with a character that the database has not could never be indexed.
+	if encoding != "UTF8" {
+		return fmt.Errorf("its encoding is %s: create it with ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
 	if commit == "off" {
 		return errors.New("its commits are acknowledged before they are durable: set synchronous_commit to on, for this database and this user, too")

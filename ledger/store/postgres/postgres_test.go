@@ -98,6 +98,21 @@ func TestSynchronousCommitOff(t *testing.T) {
 	wantError(t, "a database that acknowledges early", err, "synchronous_commit")
 }
 
+// TestEncoding has a database that cannot hold every text of an entry.
+func TestEncoding(t *testing.T) {
+	url := pgtest.Database(t)
+	pool := open(t, url)
+	name := pool.Config().ConnConfig.Database
+	exec(t, pool, "CREATE DATABASE "+name+"latin ENCODING 'LATIN1' TEMPLATE template0")
+	defer func() { exec(t, pool, "DROP DATABASE "+name+"latin WITH (FORCE)") }()
+	latin := strings.Replace(url, "/"+name, "/"+name+"latin", 1)
+	if err := postgres.Migrate(t.Context(), latin); err != nil {
+		t.Fatal(err)
+	}
+	_, err := postgres.Open(t.Context(), latin)
+	wantError(t, "a database of another encoding", err, "LATIN1")
+}
+
 func TestInitLog(t *testing.T) {
 	pool := open(t, pgtest.Database(t))
 	if l, err := pool.Log(t.Context()); !errors.Is(err, postgres.ErrNoLog) {

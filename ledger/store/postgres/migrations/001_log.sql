@@ -2,5 +2,6 @@
 CREATE TABLE log (
   one    boolean PRIMARY KEY DEFAULT true CHECK (one),
   origin text    NOT NULL,
-  tree   bigint  NOT NULL
+  tree   bigint  NOT NULL,
+  vkey   text    -- of the key that signs it; null until one is bound
 );
