@@ -65,11 +65,8 @@ func (d *Door) Enter(cost int64, cut func()) (p *Pass, retry time.Duration) {
 	}
 	d.refused++
 	retry = d.drain.wait(d.held + cost)
-	slow := d.slowest()
 	d.mu.Unlock()
-	if slow != nil {
-		slow.cut()
-	}
+	d.Press()
 	return nil, retry
 }
 
@@ -100,11 +97,8 @@ func (d *Door) Await(ctx context.Context, cost int64, cut func()) (p *Pass, retr
 	}
 	w := &waiter{cost: cost, cut: cut, ready: make(chan struct{})}
 	place := d.queue.PushBack(w)
-	slow := d.slowest()
 	d.mu.Unlock()
-	if slow != nil {
-		slow.cut()
-	}
+	d.Press()
 	select {
 	case <-w.ready:
 		return w.pass, 0
@@ -131,6 +125,17 @@ func (d *Door) letIn() {
 		d.queue.Remove(first)
 		w.pass = d.admit(w.cost, w.cut)
 		close(w.ready)
+	}
+}
+
+// Press says that others are refused elsewhere for want of what this Door's requests
+// hold too, such as connections: it cuts off the slowest, as Enter does without room.
+func (d *Door) Press() {
+	d.mu.Lock()
+	slow := d.slowest()
+	d.mu.Unlock()
+	if slow != nil {
+		slow.cut()
 	}
 }
 

@@ -97,6 +97,23 @@ func TestTheSlowestIsCutOff(t *testing.T) {
 	}
 }
 
+func TestPress(t *testing.T) {
+	d, c := newDoor(100)
+	cut := 0
+	enter(t, d, 40, func() { cut++ })
+	enter(t, d, 40, nil)
+	d.Press()
+	if cut != 0 {
+		t.Fatal("one was cut off before it was slow")
+	}
+	c.pass(time.Second)
+	d.Press()
+	d.Press()
+	if cut != 1 || d.Refused() != 0 {
+		t.Errorf("%d times cut off and %d refused, want once and none", cut, d.Refused())
+	}
+}
+
 // Who is refused is told how long the backlog takes.
 func TestWaitFollowsTheBacklog(t *testing.T) {
 	for _, test := range []struct {

@@ -196,8 +196,10 @@ func newDoors(c Capacity, now func() time.Time) *doors {
 }
 
 // refuseConnection answers before anything is read: whoever sends a request on it
-// finds that it was refused.
+// finds that it was refused. Those whose slow bodies keep connections make room.
 func (d *doors) refuseConnection(nc net.Conn) {
+	d.submissions.Press()
+	d.calls.Press()
 	seconds, r := d.submissions.refusal(d.submissions.Wait())
 	_ = nc.SetDeadline(time.Now().Add(time.Second))
 	_, err := fmt.Fprintf(nc, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"+

@@ -56,6 +56,9 @@ type Config struct {
 	Now     func() time.Time
 }
 
+// maxScrapes is how many scrapes of the metrics are answered at a time.
+const maxScrapes = 4
+
 // Server serves a ledger's interfaces.
 type Server struct {
 	cfg     Config
@@ -142,7 +145,8 @@ func (s *Server) routes(reg *prometheus.Registry) *http.ServeMux {
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	// A scrape asks storage, and anybody may scrape.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(openapi.JSON)
