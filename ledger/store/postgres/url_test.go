@@ -45,7 +45,7 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"statement_timeout": "7", "idle_in_transaction_session_timeout": "2000", "lock_timeout": "10000", "enable_seqscan": "off", "tcp_user_timeout": "5000",
+		"statement_timeout": "7", "idle_in_transaction_session_timeout": "2000", "lock_timeout": "10000", "enable_seqscan": "off", "tcp_user_timeout": "2000",
 	} {
 		if got := c.ConnConfig.RuntimeParams[name]; got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
