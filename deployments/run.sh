@@ -114,6 +114,9 @@ build_tree() {
 	"$root/bin/cairn-builder" build --tree "$tree" --dir "$run/builder" --quiet \
 		--key "$run/builder.key" --operator https://builder.example --gate-wait 15m pallet/ladder ||
 		fail "the tree could not be built; what the rebuilder did is in $run/worker.log"
+	local other
+	other=$("$root/bin/cairn-builder" digests --dir "$run/builder" | LC_ALL=C sort | LC_ALL=C comm -23 - <(LC_ALL=C sort "$tree"/digests/*.txt))
+	[ -z "$other" ] || fail "these are not the digests in $tree/digests: $other"
 }
 
 # jobs STATE counts the queue's jobs in a state. That there is none is exit code 3.
@@ -153,7 +156,8 @@ copy_sources "$run/two/a longer path/src"
 (
 	umask 077
 	export GOCACHE=$run/two/cache TZ=Pacific/Chatham LC_ALL=C GOMAXPROCS=1
-	build "$run/two/a longer path/src" "$run/two/bin"
+	# Each compiler has one thread; how many of them run is another matter.
+	GO_BUILD="-p $(nproc)" build "$run/two/a longer path/src" "$run/two/bin"
 )
 rm -rf "$run/two/cache"
 (cd "$run" && sha256sum one/bin/* two/bin/*)
