@@ -75,7 +75,7 @@ func New(t testing.TB, cfg Config) *Cluster {
 		policy = cfg.Policy(c.VKey)
 	}
 	c.write("policy", policy)
-	c.shared = fmt.Sprintf("key: %s\npolicy: %s\nlimits: {perKey: {}, perAddress: {}}\ndistributed:\n  database: %q\n  bucket: file://%s\n  trillian: %s\n%s\n",
+	c.shared = fmt.Sprintf("key: %s\npolicy: %s\nlimits: {perKey: {perSecond: 0}, perAddress: {perSecond: 0}}\ndistributed:\n  database: %q\n  bucket: file://%s\n  trillian: %s\n%s\n",
 		c.path("ledger.key"), c.Policy, c.Database, c.Bucket, cfg.Trillian, cfg.More)
 	c.Init()
 	return c
