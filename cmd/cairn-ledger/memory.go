@@ -115,9 +115,16 @@ func (c *capacityConfig) tuneMemory() {
 	const percent = 400
 	c.Memory = size(c.memory()) // before the limit that it follows from is another
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(c.Memory) / 4 * 3)
+		debug.SetMemoryLimit(heapOf(int64(c.Memory)))
 	}
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(percent)
 	}
+}
+
+// heapOf returns what of the memory is for the heap. The databases' caches, up to 48
+// MiB each, the program itself, and what the collector overshoots are outside of it.
+func heapOf(memory int64) int64 {
+	const outside = 64 << 20
+	return max(memory/2, memory/4*3-outside)
 }

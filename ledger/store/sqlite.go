@@ -31,14 +31,14 @@ func OpenSQLite(ctx context.Context, path, sync, schema string) (w, r *sql.DB, e
 		db.SetMaxIdleConns(conns)
 		return db, nil
 	}
-	w, err = open("rwc", 1, "journal_mode(WAL)", "synchronous("+sync+")", "wal_autocheckpoint(4000)", "cache_size(-65536)")
+	w, err = open("rwc", 1, "journal_mode(WAL)", "synchronous("+sync+")", "wal_autocheckpoint(4000)", "cache_size(-32768)")
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	if _, err := w.ExecContext(ctx, schema); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("creating tables in %s: %w", path, err), w.Close())
 	}
-	r, err = open("ro", 4, "query_only(1)", "cache_size(-16384)")
+	r, err = open("ro", 4, "query_only(1)", "cache_size(-4096)")
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("opening %s for reading: %w", path, err), w.Close())
 	}
