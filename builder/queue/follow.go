@@ -125,7 +125,7 @@ func (q *Queue) addWanted(ctx context.Context, list []wanted, scanned uint64) er
 		for _, w := range list {
 			request := fmt.Sprintf("%s %d %s", byLog, w.index, w.GetSpec().GetEngine())
 			_, _, err := t.add(ctx, w.QueueBuildRequest, byLog, request, q.cfg.MaxOpen*3/4)
-			if e, ok := reason.Of(err); ok && e.Reason == reason.Overloaded {
+			if reason.Is(err, reason.Overloaded) {
 				full, scanned = err, w.index
 				break
 			}

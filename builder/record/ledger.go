@@ -145,7 +145,7 @@ type Dissent struct {
 func (l *Ledger) Agreement(ctx context.Context, manifest string) (*Agreement, error) {
 	a := &Agreement{Manifest: manifest}
 	claims, err := l.Client.Claims(ctx, &cairnv1.ListAttestationsRequest{Digest: manifest}, l.trust())
-	if e, ok := reason.Of(err); ok && e.Reason == reason.NothingPublished {
+	if reason.Is(err, reason.NothingPublished) {
 		return a, nil
 	}
 	if err != nil {

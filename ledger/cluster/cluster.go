@@ -152,7 +152,4 @@ func (c *Cluster) RenewalAge() time.Duration {
 }
 
 // isUnavailable reports that a failure of storage may pass.
-func isUnavailable(err error) bool {
-	r, ok := reason.Of(err)
-	return ok && r.Reason == reason.StorageUnavailable
-}
+func isUnavailable(err error) bool { return reason.Is(err, reason.StorageUnavailable) }

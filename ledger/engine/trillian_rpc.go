@@ -265,7 +265,4 @@ func unavailable(what string, err error) error {
 }
 
 // isTransient reports whether an error of any of the log's storages may pass.
-func isTransient(err error) bool {
-	e, ok := reason.Of(err)
-	return ok && e.Reason == reason.StorageUnavailable
-}
+func isTransient(err error) bool { return reason.Is(err, reason.StorageUnavailable) }

@@ -262,7 +262,7 @@ func entryOn(c *call, f *keys.Footing) engine.Entry {
 // else halts the intake.
 func (in *Intake) failed(batch []*call, err error) {
 	err = unavailable(err)
-	if r, ok := reason.Of(err); !ok || r.Reason != reason.StorageUnavailable {
+	if !reason.Is(err, reason.StorageUnavailable) {
 		in.Halt(err)
 		return
 	}

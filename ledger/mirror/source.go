@@ -70,7 +70,7 @@ func (s *Source) attestation(ctx context.Context, envelope leaf.Digest) ([]byte,
 		return raw, err
 	}
 	resp, err := s.ledger.GetAttestation(ctx, &cairnv1.GetAttestationRequest{Envelope: envelope.Hex()})
-	if e, ok := reason.Of(err); ok && e.Reason == reason.AttestationNotFound {
+	if reason.Is(err, reason.AttestationNotFound) {
 		return nil, nil
 	}
 	if err != nil {

@@ -134,7 +134,7 @@ func (s *Service) open(ctx context.Context, e *store.Entry) (*attest.Attestation
 		keys = s.known(l)
 		att, err = attest.Open(raw, attest.NewKeyring(keys...))
 	}
-	if r, ok := reason.Of(err); ok && r.Reason == reason.KeyNotValid {
+	if reason.Is(err, reason.KeyNotValid) {
 		if err := s.remember(ctx, keys, e.Index); err != nil {
 			return nil, err
 		}

@@ -117,6 +117,12 @@ func Of(err error) (*Error, bool) {
 	return e, ok
 }
 
+// Is reports whether err is a refusal for a reason, as Of finds it.
+func Is(err error, r Reason) bool {
+	e, ok := Of(err)
+	return ok && e.Reason == r
+}
+
 // Lookup returns the row of r. An unknown reason has the row of InternalError.
 func Lookup(r Reason) Row {
 	for _, row := range table {

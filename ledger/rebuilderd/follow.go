@@ -107,7 +107,7 @@ func (s *Service) read(ctx context.Context, e *store.Entry) (change, error) {
 		return c, nil
 	}
 	resp, err := s.cfg.Client.GetAttestation(ctx, &cairnv1.GetAttestationRequest{Envelope: l.Envelope.Hex()})
-	if r, ok := reason.Of(err); ok && r.Reason == reason.AttestationNotFound {
+	if reason.Is(err, reason.AttestationNotFound) {
 		return c, nil // withdrawn: it names nothing any more
 	}
 	if err != nil {

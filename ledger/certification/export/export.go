@@ -270,7 +270,7 @@ type found struct {
 // find gets an attestation and its proof, or nil if the source does not hold it.
 func (e *exporter) find(ctx context.Context, w *wanted) (*found, error) {
 	resp, err := e.client.GetAttestation(ctx, &cairnv1.GetAttestationRequest{Envelope: w.leaf.Envelope.Hex()})
-	if r, ok := reason.Of(err); ok && r.Reason == reason.AttestationNotFound {
+	if reason.Is(err, reason.AttestationNotFound) {
 		return nil, nil
 	}
 	if err != nil {
