@@ -11,39 +11,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/cairnlog/cairn/internal/plain"
 )
-
-// Clean returns s on one line, with whatever is not graphic escaped. That
-// includes the controls of bidirectional text, which could make a digest read
-// as another.
-func Clean(s string) string { return clean(s, false) }
-
-// CleanText is Clean for a text of several lines.
-func CleanText(s string) string { return clean(s, true) }
-
-func clean(s string, lines bool) string {
-	ok := func(r rune) bool { return unicode.IsGraphic(r) || lines && r == '\n' }
-	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !ok(r) }) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case ok(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
-}
 
 // Colour is an ANSI colour.
 type Colour string
@@ -55,7 +25,7 @@ const (
 	Dim  Colour = "\x1b[2m"
 )
 
-const plain = "\x1b[0m"
+const reset = "\x1b[0m"
 
 // Printer writes lines.
 type Printer struct {
@@ -69,9 +39,9 @@ type Painted string
 // Paint returns s in a colour, if there is any.
 func (p Printer) Paint(c Colour, s string) Painted {
 	if !p.Colour {
-		return Painted(Clean(s))
+		return Painted(plain.Line(s))
 	}
-	return Painted(string(c) + Clean(s) + plain)
+	return Painted(string(c) + plain.Line(s) + reset)
 }
 
 // Printf formats like fmt.Fprintf with every argument cleaned.
@@ -81,12 +51,12 @@ func (p Printer) Printf(format string, args ...any) {
 		case Painted:
 			args[i] = string(v)
 		case error:
-			args[i] = Clean(v.Error())
+			args[i] = plain.Line(v.Error())
 		case fmt.Stringer:
-			args[i] = Clean(v.String())
+			args[i] = plain.Line(v.String())
 		default:
 			if r := reflect.ValueOf(arg); r.Kind() == reflect.String {
-				args[i] = Clean(r.String())
+				args[i] = plain.Line(r.String())
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/internal/plain"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
@@ -171,7 +172,7 @@ func (l *logPrinter) end() {
 func (l *logPrinter) line(line []byte) {
 	parts := strings.Split(l.colours.ReplaceAllString(strings.TrimSuffix(string(line), "\r"), ""), "\t")
 	for i := range parts {
-		parts[i] = term.Clean(parts[i])
+		parts[i] = plain.Line(parts[i])
 	}
 	l.p.Printf("%s\n", term.Painted(strings.Join(parts, "\t")))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/internal/plain"
 	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/reason"
 )
@@ -61,7 +62,7 @@ the log to what it said: see cairn log consistency.`,
 // showable checks that a text that must be printed to the letter does nothing
 // to a terminal.
 func showable(text string) error {
-	if term.CleanText(text) != text {
+	if plain.Lines(text) != text {
 		return client.Misbehaved("the checkpoint holds characters that are not to be printed: %q", text)
 	}
 	return nil

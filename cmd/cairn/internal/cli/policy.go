@@ -11,6 +11,7 @@ import (
 
 	"github.com/cairnlog/cairn/cmd/internal/cmdline"
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/internal/plain"
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 )
@@ -62,7 +63,7 @@ func (a *app) checkPolicy(path string, canonical bool, now time.Time) error {
 		return err
 	}
 	v := viewPolicy(path, p, now)
-	if canonical && a.Format == "text" && term.CleanText(v.Canonical) != v.Canonical {
+	if canonical && a.Format == "text" && plain.Lines(v.Canonical) != v.Canonical {
 		return cmdline.Usagef("use -o json, which escapes them", "policy %s has names with characters that are not to be printed", path)
 	}
 	for _, n := range v.Notes {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/cairnlog/cairn/cmd/internal/term"
+	"github.com/cairnlog/cairn/internal/plain"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
@@ -22,7 +23,7 @@ func (d *drawing) node(n *verify.Node, lead, below string, level int) {
 	line := []string{string(d.ofNode(d.p, n))}
 	for _, word := range []string{n.Role, d.shorten(n.Name)} {
 		if word != "" {
-			line = append(line, term.Clean(word))
+			line = append(line, plain.Line(word))
 		}
 	}
 	if n.Digest != "" {

@@ -1,0 +1,31 @@
+package plain_test
+
+import (
+	"testing"
+
+	"github.com/cairnlog/cairn/internal/plain"
+)
+
+func TestLine(t *testing.T) {
+	tests := []struct{ name, in, want string }{
+		{"plain text", "core-go 1.2 – ✓ é", "core-go 1.2 – ✓ é"},
+		{"a colour", "a\x1b[31mb", `a\u001b[31mb`},
+		{"a new line", "a\nb\r\n", `a\u000ab\u000d\u000a`},
+		{"C1 controls", "a\u009b31mb", `a\u009b31mb`},
+		{"text turned round", "a\u202eb\u2066c", `a\u202eb\u2066c`},
+		{"beyond the first plane", "a\U000e0001b", `a\U000e0001b`},
+		{"invalid UTF-8", "a\xffb", `a\xffb`},
+		{"the replacement character itself", "a\ufffdb\xff", `a�b\xff`},
+		{"tab", "a\tb", `a\u0009b`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := plain.Line(tt.in); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+	if got, want := plain.Lines("a\n\x1bb\n"), "a\n\\u001bb\n"; got != want {
+		t.Errorf("Lines: got %q, want %q", got, want)
+	}
+}
