@@ -137,7 +137,7 @@ func (l *ledger) assemble(ctx context.Context, s *storage) error {
 	capacity, _ := l.cfg.Capacity.capacity()
 	sc := server.Config{
 		Intake: l.intake, Board: l.board, Refresh: s.refresh, Prover: s.prover, Log: s.log, Archive: s.archive,
-		Blobs: s.blobs, Index: s.index, Rekor: rekor, VKey: l.key.VKey, Logger: l.logger, Now: time.Now, Capacity: capacity,
+		Blobs: s.blobs, Index: s.index, Rekor: rekor, Logger: l.logger, Now: time.Now, Capacity: capacity,
 		Metrics: append(l.metrics, l.collectors(s)...),
 	}
 	if l.builds != nil {
@@ -145,6 +145,9 @@ func (l *ledger) assemble(ctx context.Context, s *storage) error {
 	}
 	if l.rebuilderd != nil {
 		sc.Rebuilderd = l.rebuilderd
+	}
+	if sc.Web, err = l.openWeb(reads); err != nil {
+		return err
 	}
 	l.server, err = server.New(ctx, sc)
 	return err

@@ -53,17 +53,17 @@ func benchServer(b testing.TB, entries int) served {
 }
 
 // benchServe serves a ledger of these parts until the test ends.
-func benchServe(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher) served {
+func benchServe(b testing.TB, cfg *benchConfig, in *intake.Intake, pub *checkpoint.Publisher) served {
 	b.Helper()
 	_, addresses := benchServeAs(b, cfg, in, pub)
 	return addresses
 }
 
 // benchServeAs is benchServe, and returns the server, too.
-func benchServeAs(b testing.TB, cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher) (*server.Server, served) {
+func benchServeAs(b testing.TB, cfg *benchConfig, in *intake.Intake, pub *checkpoint.Publisher) (*server.Server, served) {
 	b.Helper()
 	ctx := context.Background()
-	s, err := server.New(ctx, *cfg)
+	s, err := server.New(ctx, cfg.Config)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -130,14 +130,20 @@ func benchEnrol(b testing.TB, in *intake.Intake) {
 }
 
 // benchParts opens the parts of a ledger in a temporary directory.
-func benchParts(b testing.TB) (*server.Config, *intake.Intake, *checkpoint.Publisher) {
+func benchParts(b testing.TB) (*benchConfig, *intake.Intake, *checkpoint.Publisher) {
 	b.Helper()
 	cfg, in, pub, _ := benchPartsIn(b)
 	return cfg, in, pub
 }
 
+// benchConfig is a server's configuration, and the verifier key of its log.
+type benchConfig struct {
+	server.Config
+	VKey string
+}
+
 // benchPartsIn is benchParts, and tells the directory.
-func benchPartsIn(b testing.TB) (cfg *server.Config, in *intake.Intake, pub *checkpoint.Publisher, dir string) {
+func benchPartsIn(b testing.TB) (cfg *benchConfig, in *intake.Intake, pub *checkpoint.Publisher, dir string) {
 	b.Helper()
 	ctx := context.Background()
 	dir = b.TempDir()
@@ -176,10 +182,10 @@ func benchPartsIn(b testing.TB) (cfg *server.Config, in *intake.Intake, pub *che
 		Guard: guard, Board: board, Log: log, Proofs: prover, Index: in.Follow, Interval: 20 * time.Millisecond, Now: time.Now,
 		Policy: torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(key.Signer.Name()), torchwood.SingleVerifierPolicy(key.Verifier)),
 	})
-	return &server.Config{
+	return &benchConfig{Config: server.Config{
 		Intake: in, Board: board, Prover: prover, Log: log, Blobs: blobs, Index: index,
-		Rekor: alias, VKey: key.VKey, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
-	}, in, pub, dir
+		Rekor: alias, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+	}, VKey: key.VKey}, in, pub, dir
 }
 
 const benchSize = 3000

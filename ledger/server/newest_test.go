@@ -12,7 +12,6 @@ import (
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/query"
 	"github.com/cairnlog/cairn/ledger/reason"
-	"github.com/cairnlog/cairn/ledger/server"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -27,7 +26,7 @@ type late struct {
 	err     error // of asking
 }
 
-func newLate(t *testing.T, cfg *server.Config, old *checkpoint.Published) *late {
+func newLate(t *testing.T, cfg *benchConfig, old *checkpoint.Published) *late {
 	t.Helper()
 	newest := cfg.Board
 	l := &late{

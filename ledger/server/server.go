@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
@@ -47,7 +46,8 @@ type Config struct {
 	Rekor *checkpoint.Alias
 	// Rebuilderd answers rebuilderd's clients; nil for nobody.
 	Rebuilderd http.Handler
-	VKey       string // the log's verifier key, for people to copy
+	// Web answers what no other interface does: the dashboard; nil for nothing.
+	Web http.Handler
 	// Capacity is what is taken on at once; that of DefaultMemory if it is zero.
 	Capacity Capacity
 	// Metrics are shown beside those of requests.
@@ -66,7 +66,6 @@ type Server struct {
 	health  *health.Server
 	gateway *gateway
 	certs   *certifications
-	home    *template.Template
 	http    *http.Server
 	doors   *doors
 	closing chan struct{}
@@ -102,9 +101,6 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	var err error
 	if s.gateway, err = newGateway(ctx, svc, s.cfg.Builds, newRekor(cfg.Rekor, svc), in); err != nil {
 		return nil, err
-	}
-	if s.home, err = template.New("home").Parse(homeHTML); err != nil {
-		return nil, fmt.Errorf("parsing the front page: %w", err)
 	}
 	s.http = &http.Server{
 		Handler:           observe.Handler(s.doors.handler(observe.Routes(s.routes(reg))), cfg.Logger),
@@ -151,13 +147,15 @@ func (s *Server) routes(reg *prometheus.Registry) *http.ServeMux {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(openapi.JSON)
 	})
-	mux.HandleFunc("GET /{$}", s.serveHome)
+	if s.cfg.Web != nil {
+		mux.Handle("/", s.cfg.Web)
+	}
 	return mux
 }
 
-// ready returns why the ledger cannot take and publish submissions, or nil. Anybody
+// Ready returns why the ledger cannot take and publish submissions, or nil. Anybody
 // is told.
-func (s *Server) ready() error {
+func (s *Server) Ready() error {
 	if s.cfg.Intake.Err() != nil {
 		return errors.New("halted: storage failed, or contradicts what was signed; the ledger's log has the details")
 	}
@@ -168,7 +166,7 @@ func (s *Server) ready() error {
 }
 
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
-	if err := s.ready(); err != nil {
+	if err := s.Ready(); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
