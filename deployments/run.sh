@@ -4,8 +4,8 @@
 # repository's own release is built and rebuilt; all of it is attested and logged
 # in a ledger that two of three witnesses must cosign. Evidence is saved, everything
 # is stopped, and the artifacts are verified offline by a policy that asks for both
-# operators, down to the seed. At last the ledger is started again and stays up,
-# unless ONCE is set.
+# operators, down to the seed. At last the ledger is started again, its dashboard
+# says the same, and it stays up, unless ONCE is set.
 #
 # State is kept under .run and made anew each time.
 set -euo pipefail
@@ -81,7 +81,8 @@ found_network() {
 	printf 'group enough %s %s\nquorum enough\n' "$quorum" "$witnesses" >>"$run/policy"
 }
 
-# start_network starts the witnesses, as peers of each other, and the ledger.
+# start_network ARGUMENT… starts the witnesses, as peers of each other, and the
+# ledger with further arguments.
 start_network() {
 	local w other url args
 	for w in $witnesses; do
@@ -93,7 +94,7 @@ start_network() {
 		start "$w" cairn-witness -dev "$run/$w" -http "${url#http://}" -policy "$run/policy" -log "$log" "${args[@]}"
 		echo "witness $(jq -r .name <<<"$ready") at $url"
 	done
-	start ledger cairn-ledger -dev "$run/ledger" -http "${ledger_url#http://}" -policy "$run/policy"
+	start ledger cairn-ledger -dev "$run/ledger" -http "${ledger_url#http://}" -policy "$run/policy" "$@"
 	export CAIRN_LEDGER=$ledger_url
 	echo "ledger $(jq -r .origin <<<"$ready") at $CAIRN_LEDGER"
 }
@@ -135,6 +136,20 @@ await_queue() {
 		[ "$SECONDS" -lt "$deadline" ] || fail "the rebuilder has done $(jobs done) of $want jobs; see $run/worker.log"
 		sleep 1
 	done
+}
+
+# await_dashboard returns once the page of pallet-ladder, and so its twin, says that
+# it is reproduced. The ledger judges it anew, from the log.
+await_dashboard() {
+	local verdict deadline=$((SECONDS + 120))
+	until [ "${verdict:-}" = reproduced ]; do
+		[ "$SECONDS" -lt "$deadline" ] || fail "the dashboard says of pallet-ladder: ${verdict:-nothing}; see $run/ledger.log"
+		sleep 0.2
+		verdict=$(curl -sf "$CAIRN_LEDGER/p/$pallet.json" | jq -r .verdict) || verdict=
+	done
+	grep -q '<title>✓ reproduced: ' <<<"$(curl -sf "$CAIRN_LEDGER/p/$pallet")" ||
+		fail "the page of pallet-ladder does not say what its twin says"
+	echo "the dashboard says: pallet-ladder is $verdict"
 }
 
 # build FROM INTO compiles the commands from a copy of the sources into a directory.
@@ -243,10 +258,14 @@ echo "pallet-ladder and all it is made from, down to the seed of 249 bytes: buil
 echo "https://builder.example, reproduced with Buildah by https://rebuilder.example;"
 echo "$commands: built by the one, rebuilt bit for bit by the other."
 
-[ -z "${ONCE:-}" ] || exit 0
-say "the ledger and its witnesses are up; stop them with Ctrl-C"
-start_network
-start_worker
+say "the ledger again, with the verdicts of that policy on its dashboard"
+start_network -verdicts "$trust"
+await_dashboard
 echo "look: $CAIRN_LEDGER/"
+echo "      $CAIRN_LEDGER/p/$pallet"
+echo "      $CAIRN_LEDGER/bootstrap?to=$pallet"
+[ -z "${ONCE:-}" ] || exit 0
+start_worker
 echo "try:  CAIRN_LEDGER=$CAIRN_LEDGER CAIRN_POLICY=$trust bin/cairn status $pallet"
+say "the ledger and its witnesses are up; stop them with Ctrl-C"
 wait "${pids[ledger]}"
