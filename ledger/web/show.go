@@ -68,7 +68,11 @@ func (s *Site) funcs() template.FuncMap {
 		"path":   pathOf,
 		"query":  url.QueryEscape,
 		"add":    func(a, b int) int { return a + b },
-		"part":   func(kv ...any) (map[string]any, error) { return part(kv) },
+		// entry finds an entry's index, saying and environment put statements into words.
+		"entry":       entryOf,
+		"saying":      saying,
+		"environment": environmentText,
+		"part":        func(kv ...any) (map[string]any, error) { return part(kv) },
 	}
 }
 
