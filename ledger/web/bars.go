@@ -8,8 +8,8 @@ import (
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
-// barWidth is how wide a bar is in the units of its drawing.
-const barWidth = 1000
+// splitWidth is how wide a bar is in the units of its drawing.
+const splitWidth = 1000
 
 // segment is a part of a bar.
 type segment struct {
@@ -31,14 +31,14 @@ func segments(parts []int, classes []string) []segment {
 	widths, sum := make([]float64, len(parts)), 0.0
 	for i, n := range parts {
 		if n > 0 {
-			widths[i] = max(least, float64(n)*barWidth/float64(total))
+			widths[i] = max(least, float64(n)*splitWidth/float64(total))
 		}
 		sum += widths[i]
 	}
 	list, x := []segment{}, 0.0
 	for i, w := range widths {
 		if w > 0 {
-			list = append(list, segment{X: round(x * barWidth / sum), Width: round(w * barWidth / sum), Class: classes[i]})
+			list = append(list, segment{X: round(x * splitWidth / sum), Width: round(w * splitWidth / sum), Class: classes[i]})
 		}
 		x += w
 	}
@@ -55,16 +55,16 @@ type verdictShare struct {
 	Share   string         `json:"share"` // of all, in per cent
 }
 
-// verdictBar says how packages divide into verdicts, and draws it.
-type verdictBar struct {
+// verdictSplit says how packages divide into verdicts, and draws it.
+type verdictSplit struct {
 	Shares   []verdictShare `json:"verdicts"` // in the order of verdictOrder
 	Total    int            `json:"total"`
 	Segments []segment      `json:"-"`
 	Label    string         `json:"-"` // the same as a sentence
 }
 
-func newVerdictBar(counts survey.Counts) verdictBar {
-	b := verdictBar{Shares: []verdictShare{}}
+func newVerdictSplit(counts survey.Counts) verdictSplit {
+	b := verdictSplit{Shares: []verdictShare{}}
 	for _, n := range counts {
 		b.Total += n
 	}

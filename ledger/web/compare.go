@@ -26,7 +26,7 @@ type distributionRow struct {
 	survey.Distribution
 	Reproduced int        `json:"reproduced"`
 	Path       string     `json:"path"` // of its packages
-	Verdicts   verdictBar `json:"-"`
+	Verdicts   verdictSplit `json:"-"`
 	Measures   []measure  `json:"-"`
 }
 
@@ -60,7 +60,7 @@ func (s *Site) compare(r *http.Request) (*page, error) {
 	v := &compareView{Distributions: []distributionRow{}, Columns: compareColumns}
 	for _, d := range distributions {
 		row := distributionRow{
-			Distribution: d, Reproduced: d.Counts[verify.VerdictReproduced], Verdicts: newVerdictBar(d.Counts),
+			Distribution: d, Reproduced: d.Counts[verify.VerdictReproduced], Verdicts: newVerdictSplit(d.Counts),
 			Path: "/packages?distribution=" + url.QueryEscape(d.Name),
 		}
 		for _, m := range []measure{{Count: d.Single}, {Count: d.Multi}, {Count: d.Stage0}, {Count: row.Reproduced, Class: "reproduced"}} {

@@ -20,7 +20,7 @@ type packagesView struct {
 	// Total is how many rows there are on all pages, and Verdicts those of each verdict,
 	// whichever verdict is asked for.
 	Total    int        `json:"total"`
-	Verdicts verdictBar `json:"verdicts"`
+	Verdicts verdictSplit `json:"verdicts"`
 	Words    []wordRow  `json:"words"` // below the columns
 	// Listed are the packages that somebody who is heard names, and Unheard the others.
 	Listed        int      `json:"listed"`
@@ -108,7 +108,7 @@ func (s *Site) packages(r *http.Request) (*page, error) {
 	}
 	v := &packagesView{
 		Rebuilders: list(found.Rebuilders), Rows: rowsOf(found), Total: found.Total,
-		Verdicts: newVerdictBar(found.Counts), Listed: summary.Packages, Unheard: summary.Unheard,
+		Verdicts: newVerdictSplit(found.Counts), Listed: summary.Packages, Unheard: summary.Unheard,
 		Distributions: list(found.Distributions), Archs: list(found.Archs),
 		Asked: a, Legend: wordOrder, Fits: len(found.Rebuilders) <= maxFits, StripHeight: stripHeight(summary.Packages),
 	}
@@ -179,7 +179,7 @@ func wordRows(p *survey.Page, total int) []wordRow {
 	return rows
 }
 
-func chipsOf(a asked, b verdictBar) []chip {
+func chipsOf(a asked, b verdictSplit) []chip {
 	chips := []chip{{Path: a.path("verdict", ""), Count: b.Total, Chosen: a.Verdict == nil}}
 	for _, s := range b.Shares {
 		chips = append(chips, chip{
