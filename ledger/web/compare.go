@@ -24,10 +24,10 @@ type column struct {
 // distributionRow is a distribution as it is shown.
 type distributionRow struct {
 	survey.Distribution
-	Reproduced int        `json:"reproduced"`
-	Path       string     `json:"path"` // of its packages
+	Reproduced int          `json:"reproduced"`
+	Path       string       `json:"path"` // of its packages
 	Verdicts   verdictSplit `json:"-"`
-	Measures   []measure  `json:"-"`
+	Measures   []measure    `json:"-"`
 }
 
 // measure is a number of packages and its share of all of the distribution's.

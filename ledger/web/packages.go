@@ -19,9 +19,9 @@ type packagesView struct {
 	Next       string             `json:"next,omitempty"` // path of the next page
 	// Total is how many rows there are on all pages, and Verdicts those of each verdict,
 	// whichever verdict is asked for.
-	Total    int        `json:"total"`
+	Total    int          `json:"total"`
 	Verdicts verdictSplit `json:"verdicts"`
-	Words    []wordRow  `json:"words"` // below the columns
+	Words    []wordRow    `json:"words"` // below the columns
 	// Listed are the packages that somebody who is heard names, and Unheard the others.
 	Listed        int      `json:"listed"`
 	Unheard       int      `json:"unheard"`
