@@ -109,6 +109,9 @@ func (s *Service) ListBuilds(ctx context.Context, req *cairnv1.ListBuildsRequest
 	return resp, nil
 }
 
+// Counts returns the number of jobs in each state.
+func (s *Service) Counts(ctx context.Context) (map[string]int, error) { return s.queue.Counts(ctx) }
+
 // A page token is the number of the last job of the page before.
 func formatPageToken(id int64) string {
 	return base64.RawURLEncoding.EncodeToString([]byte("below " + strconv.FormatInt(id, 10)))

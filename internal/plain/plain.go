@@ -8,6 +8,7 @@ package plain
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,6 +19,19 @@ func Line(s string) string { return clean(s, false) }
 
 // Lines is Line for a text of several lines.
 func Lines(s string) string { return clean(s, true) }
+
+// colours are what sets colours on a terminal.
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// Output is Lines for what a program wrote: colours and the returns before line ends
+// are left out, and tabs stay.
+func Output(s string) string {
+	parts := strings.Split(colours.ReplaceAllString(strings.ReplaceAll(s, "\r\n", "\n"), ""), "\t")
+	for i := range parts {
+		parts[i] = Lines(parts[i])
+	}
+	return strings.Join(parts, "\t")
+}
 
 func clean(s string, lines bool) string {
 	ok := func(r rune) bool { return unicode.IsGraphic(r) || lines && r == '\n' }

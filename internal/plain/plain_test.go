@@ -29,3 +29,22 @@ func TestLine(t *testing.T) {
 		t.Errorf("Lines: got %q, want %q", got, want)
 	}
 }
+
+func TestOutput(t *testing.T) {
+	tests := []struct{ name, in, want string }{
+		{"lines and tabs", "a\tb\n\tc\n", "a\tb\n\tc\n"},
+		{"colours", "\x1b[1;31merror\x1b[0m\n", "error\n"},
+		{"a colour that returns would make", "\x1b[3\r\n1mb", "\\u001b[3\n1mb"},
+		{"other sequences of terminals", "\x1b[2Ja\x1b]0;b\x07", `\u001b[2Ja\u001b]0;b\u0007`},
+		{"returns before line ends", "a\r\nb\rc\r\n", "a\nb\\u000dc\n"},
+		{"text turned round", "a\u202eb", `a\u202eb`},
+		{"invalid UTF-8", "a\xff\tb", "a\\xff\tb"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := plain.Output(tt.in); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -58,7 +58,7 @@ func (s *Service) fillPage(ctx context.Context, resp *cairnv1.ListAttestationsRe
 	size := 0
 	for i, index := range found {
 		if i == limit || size > maxPageBytes {
-			resp.NextPageToken = formatPageToken(index)
+			resp.NextPageToken = PageToken(index)
 			return nil
 		}
 		entries, err := s.Index.Entries(ctx, found[i:i+1])
@@ -277,7 +277,9 @@ func outputFor(digest leaf.Digest, c *attest.Claim) string {
 
 // A page token is the index at which the next page begins. It stays right
 // while the log grows.
-func formatPageToken(index uint64) string {
+// PageToken returns the token of the page of ListAttestations that begins at an entry,
+// for who asks in this process.
+func PageToken(index uint64) string {
 	return base64.RawURLEncoding.EncodeToString([]byte("from " + itoa(index)))
 }
 

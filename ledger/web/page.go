@@ -36,6 +36,9 @@ type page struct {
 	twin    string // path of the JSON twin; empty for the request's with .json
 	status  int    // of the answer; 0 for 200
 	view    any    // what the template and the twin show
+	// redirect is a path of this site that readers go to instead; the twin says what is
+	// there all the same.
+	redirect string
 }
 
 // builder makes the page for a request. Its errors are shown as a page, too.
@@ -103,6 +106,10 @@ type answer struct {
 
 // html writes a page as HTML.
 func html(s *Site, w http.ResponseWriter, r *http.Request, p *page) {
+	if p.redirect != "" {
+		http.Redirect(w, r, p.redirect, http.StatusSeeOther)
+		return
+	}
 	var b bytes.Buffer
 	t, ok := s.templates[p.name]
 	if !ok {

@@ -9,14 +9,8 @@ import (
 // What is being written by others; each moves to a file of its own.
 var errUnwritten = reason.Errorf(reason.InternalError, "this page is not written yet")
 
-func (s *Site) front(*http.Request) (*page, error)     { return nil, errUnwritten }
 func (s *Site) bootstrap(*http.Request) (*page, error) { return nil, errUnwritten }
 func (s *Site) log(*http.Request) (*page, error)       { return nil, errUnwritten }
 func (s *Site) witnesses(*http.Request) (*page, error) { return nil, errUnwritten }
-func (s *Site) builds(*http.Request) (*page, error)    { return nil, errUnwritten }
-func (s *Site) build(*http.Request) (*page, error)     { return nil, errUnwritten }
-func (s *Site) api(*http.Request) (*page, error)       { return nil, errUnwritten }
-func (s *Site) search(*http.Request) (*page, error)    { return nil, errUnwritten }
 
 func (s *Site) entries(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
-func (s *Site) feed(w http.ResponseWriter, r *http.Request)    { http.NotFound(w, r) }

@@ -69,8 +69,18 @@ type Survey interface {
 type Reads interface {
 	GetAttestation(context.Context, *cairnv1.GetAttestationRequest) (*cairnv1.GetAttestationResponse, error)
 	GetEntry(context.Context, *cairnv1.GetEntryRequest) (*cairnv1.GetEntryResponse, error)
+	GetInclusionProof(context.Context, *cairnv1.GetInclusionProofRequest) (*cairnv1.GetInclusionProofResponse, error)
 	GetKey(context.Context, *cairnv1.GetKeyRequest) (*cairnv1.GetKeyResponse, error)
 	ListAttestations(context.Context, *cairnv1.ListAttestationsRequest) (*cairnv1.ListAttestationsResponse, error)
+}
+
+// Builds is what the pages ask of a queue of builds: some methods of a *queue.Service.
+type Builds interface {
+	ListBuilds(context.Context, *cairnv1.ListBuildsRequest) (*cairnv1.ListBuildsResponse, error)
+	GetBuild(context.Context, *cairnv1.GetBuildRequest) (*cairnv1.GetBuildResponse, error)
+	StreamBuildLog(*cairnv1.StreamBuildLogRequest, cairnv1.BuildService_StreamBuildLogServer) error
+	// Counts returns the number of jobs in each state.
+	Counts(context.Context) (map[string]int, error)
 }
 
 // Config is what a Site shows.
@@ -79,8 +89,8 @@ type Config struct {
 	Reads Reads
 	// Survey has the packages; nil if this ledger keeps no table of them.
 	Survey Survey
-	// Builds is the queue of builds; its refusals are shown where there is none.
-	Builds cairnv1.BuildServiceServer
+	// Builds is the queue of builds; nil if this ledger keeps none.
+	Builds Builds
 	// Policy is what checkpoints must satisfy: its witnesses are shown.
 	Policy *policy.Policy
 	VKey   string // the log's verifier key

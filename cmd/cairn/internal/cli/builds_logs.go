@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -130,13 +129,12 @@ func brokeOff(err error) bool {
 // logPrinter prints a log line by line. What it says may not do anything to a
 // terminal: colours are left out, and all else that is not graphic is escaped.
 type logPrinter struct {
-	p       term.Printer
-	colours *regexp.Regexp // what sets colours on a terminal
-	held    []byte         // the beginning of a line
+	p    term.Printer
+	held []byte // the beginning of a line
 }
 
 func newLogPrinter(p term.Printer) *logPrinter {
-	return &logPrinter{p: p, colours: regexp.MustCompile("\x1b\\[[0-9;]*m")}
+	return &logPrinter{p: p}
 }
 
 func (l *logPrinter) write(data []byte) {
@@ -170,9 +168,5 @@ func (l *logPrinter) end() {
 }
 
 func (l *logPrinter) line(line []byte) {
-	parts := strings.Split(l.colours.ReplaceAllString(strings.TrimSuffix(string(line), "\r"), ""), "\t")
-	for i := range parts {
-		parts[i] = plain.Line(parts[i])
-	}
-	l.p.Printf("%s\n", term.Painted(strings.Join(parts, "\t")))
+	l.p.Printf("%s\n", term.Painted(plain.Output(strings.TrimSuffix(string(line), "\r"))))
 }
