@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
@@ -51,11 +50,11 @@ func newHostility(t testing.TB) *hostility {
 		a := h.artifact(text.text, i)
 		wrote += h.says(t, a, text.text, alice, mallory)
 		h.pages = append(h.pages, "/p/"+string(a.digest), "/p/"+url.PathEscape(a.lookup(t)),
-			"/search?q="+url.QueryEscape(text.text[:min(len(text.text), 4000)]), "/packages?q="+url.QueryEscape(text.text[:min(len(text.text), 190)]),
+			"/search?q="+url.QueryEscape(cut(text.text, 4000)), "/packages?q="+url.QueryEscape(cut(text.text, 190)),
 			"/bootstrap?to="+string(a.digest), fmt.Sprintf("/e/%d", 3+2*i))
 	}
 	h.jobs(t)
-	h.settled(t, "/packages.json?everyone=1", func(view map[string]any) bool { return fmt.Sprint(view["total"]) == fmt.Sprint(len(hostile)) })
+	_ = wrote
 	return h
 }
 
@@ -76,7 +75,7 @@ func (h *hostility) enrolAs(t testing.TB, p *person, operator, address string) {
 // artifact is called what the text says.
 func (h *hostility) artifact(text string, n int) *artifact {
 	d := leaf.SHA256(fmt.Appendf(nil, "hostile %d", n))
-	name := text[:min(len(text), 800)]
+	name := cut(text, 800)
 	return &artifact{
 		name: text, digest: d, purl: fmt.Sprintf("pkg:generic/%s@%d", strings.ReplaceAll(url.QueryEscape(name), "+", "%20"), n),
 		from: []attest.ResourceDescriptor{
@@ -92,12 +91,15 @@ func (h *hostility) says(t testing.TB, a *artifact, text string, people ...*pers
 	var raw [][]byte
 	for _, p := range people {
 		as := *p
-		as.environment = map[string]string{"os": text, "engine": text, text[:min(len(text), 100)]: text}
+		as.environment = map[string]string{"os": text, "engine": text, cut(text, 100): text}
 		raw = append(raw, as.got(t, a, leaf.Different, leaf.SHA256([]byte(text+p.name))))
 	}
 	h.submit(t, raw...)
 	return len(raw)
 }
+
+// cut returns what a place for n bytes has room for.
+func cut(text string, n int) string { return strings.ToValidUTF8(text[:min(len(text), n)], "") }
 
 // jobs has workers whose names and logs are hostile.
 func (h *hostility) jobs(t testing.TB) {
@@ -109,12 +111,12 @@ func (h *hostility) jobs(t testing.TB) {
 		j := w.takes(`<img src=x onerror=window.pwned=1>`, "https://worker.example/")
 		j.writes(text.text + "\n" + text.text + "\xff\xfe\n")
 		if i%2 == 0 {
-			j.fails("STEP_FAILED", text.text[:min(len(text.text), 1000)])
+			j.fails("STEP_FAILED", cut(text.text, 1000))
 		}
 	}
 }
 
-func testHostile(t *testing.T, browser context.Context) {
+func testHostile(t *testing.T, _ *village, browser context.Context) {
 	h := newHostility(t)
 	for _, l := range []look{wide, narrow} {
 		t.Run(l.String(), func(t *testing.T) {
@@ -158,6 +160,3 @@ func (p *tab) fits(path string) {
 		p.Errorf("%.100s, %s: the page is %s", path, p.look, strings.Join(over, "\n\t"))
 	}
 }
-
-// wants reports whether a folder of pictures is asked for, by name.
-func wants(names []string, name string) bool { return slices.Contains(names, name) }

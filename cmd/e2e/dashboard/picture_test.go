@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 )
 
 // shots is the folder of the screenshots: CAIRN_SCREENSHOTS, or one that is gone after
@@ -33,15 +32,4 @@ func shoot(p *tab, name string, height float64) {
 	if err := os.WriteFile(filepath.Join(shots, name), p.picture(height), 0o644); err != nil {
 		p.Fatal(err)
 	}
-}
-
-// TestMain of a package needs no picture that nobody can see: an empty one is a
-// mistake of the harness.
-func looked(t *testing.T) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(shots, "*.png"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("there are no screenshots: %v", err)
-	}
-	t.Logf("%d screenshots in %s", len(files), shots)
 }

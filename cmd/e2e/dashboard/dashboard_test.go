@@ -1,0 +1,24 @@
+package dashboard
+
+import (
+	"context"
+	"testing"
+)
+
+// TestDashboard shows one ledger's pages, and some hostile ones, in one browser.
+func TestDashboard(t *testing.T) {
+	browser := newBrowser(t)
+	v := newVillage(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *village, context.Context)
+	}{
+		{"pages", testPages},
+		{"hostile texts", testHostile},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, v, browser)
+		})
+	}
+}
