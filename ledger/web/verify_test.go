@@ -161,12 +161,15 @@ func (tree *testTree) inclusions(t *testing.T) []inclusionVector {
 				Index: i, Size: size, Path: pathOfHashes(hashes), Root: root,
 			}
 			add(v)
-			n := len(list)
+			n := len(list) / 2
 			how := wrongPaths[n/2%len(wrongPaths)]
+			if n%2 == 0 {
+				v.Name, v.Path = v.Name+" "+how.name, how.spoil(clonePath(v.Path), n)
+				add(v)
+				continue
+			}
 			good := v
-			v.Name, v.Path = v.Name+" "+how.name, how.spoil(clonePath(v.Path), n)
-			add(v)
-			switch n % 5 {
+			switch n / 2 % 5 {
 			case 0:
 				good.Name, good.Root = good.Name+" wrong root", leaf.SHA256(root).Bytes()
 			case 1:
@@ -202,12 +205,15 @@ func (tree *testTree) consistencies(t *testing.T) []consistencyVector {
 				v.Path = pathOfHashes(hashes)
 			}
 			add(v)
-			n := len(list)
+			n := len(list) / 2
 			how := wrongPaths[n/2%len(wrongPaths)]
+			if n%2 == 0 {
+				v.Name, v.Path = v.Name+" "+how.name, how.spoil(clonePath(v.Path), n)
+				add(v)
+				continue
+			}
 			good := v
-			v.Name, v.Path = v.Name+" "+how.name, how.spoil(clonePath(v.Path), n)
-			add(v)
-			switch n % 4 {
+			switch n / 2 % 4 {
 			case 0:
 				good.Name, good.FromRoot = good.Name+" other old root", leaf.SHA256(good.FromRoot).Bytes()
 			case 1:

@@ -1,7 +1,6 @@
 "use strict";
-// Holds a log to its signatures and proofs, by C2SP signed-note, tlog-checkpoint,
-// tlog-cosignature and tlog-policy, and by RFC 9162. Reads neither page nor network.
-// What is malformed throws; else there is a state, of which only "ok" is a yes.
+// Holds a log to its signatures and proofs: C2SP signed-note, tlog-checkpoint,
+// tlog-cosignature and tlog-policy, RFC 9162. Only the state "ok" is a yes.
 const cairn = (() => {
 const glyphs = { ok: "✓", bad: "✗", unknown: "?", absent: "·" };
 const utf8 = (text) => new TextEncoder().encode(text);
@@ -10,13 +9,13 @@ const same = (a, b) => hex(a) === hex(b);
 const fail = (why) => { throw new Error(why); };
 
 // worst is "ok" only if there is something, and all of it is.
-const worst = (states) => states.includes("bad") ? "bad" : states[0] && states.every((s) => s === "ok") ? "ok" : "unknown";
+const worst = (all) => all.includes("bad") ? "bad" : all[0] && all.every((s) => s === "ok") ? "ok" : "unknown";
 
 // base64 takes the one spelling that bytes have.
 function base64(text) {
 	let bytes = "";
 	try { bytes = atob(text); } catch { /* compared below */ }
-	if (btoa(bytes) !== text) fail(`no base64: ${text}`);
+	if (btoa(bytes) !== text) fail("malformed base64");
 	return Uint8Array.from(bytes, (c) => c.charCodeAt(0));
 }
 
@@ -27,41 +26,40 @@ const nodeHash = (left, right) => sha256([1], left, right);
 
 // unable says why this browser cannot check, or nothing.
 async function unable() {
-	if (!globalThis.crypto?.subtle) return "a browser checks only what came by https, or from localhost";
-	return crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]).then(() => "",
-		() => "this browser has no Ed25519; Firefox 129, Safari 17 and Chrome 137 have");
+	if (!globalThis.crypto?.subtle) return "browsers check only pages that came by https, or from localhost";
+	return crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])
+		.then(() => "", () => "this browser has no Ed25519: take Firefox 129, Safari 17, Chrome 137 or later");
 }
 
 // open reads a signed checkpoint, and verifies nothing.
 function open(signed) {
 	const end = signed.lastIndexOf("\n\n") + 1, text = signed.slice(0, end), lines = signed.slice(end + 1).split("\n");
-	if (!end || lines.pop() || lines.length > 100 || /[\0-\t\v-\x1f\p{Surrogate}]/u.test(signed)) fail("no signed note");
-	const sigs = lines.map((line) => {
-		const [, name, b64] = /^— ([^\p{White_Space}+]+) (.+)$/u.exec(line) ?? fail("malformed signature line");
-		const bytes = base64(b64);
-		if (bytes.length < 5) fail("malformed signature");
-		return { name, id: hex(bytes.slice(0, 4)), sig: bytes.slice(4) };
-	});
-	const [, origin, digits, b64] = /^(.+)\n(0|[1-9]\d*)\n(.*)\n([^\n]+\n)*$/.exec(text) ?? fail("malformed checkpoint");
-	const size = BigInt(digits), root = base64(b64);
-	if (!sigs.length || size >> 63n || root.length !== 32) fail("malformed checkpoint");
-	return { text, origin, size, root, sigs };
+	const [, origin, size, root] = /^(.+)\n(0|[1-9]\d*)\n(.*)\n([^\n]+\n)*$/.exec(text) ?? fail("malformed checkpoint");
+	const c = { text, origin, size: BigInt(size), root: base64(root), sigs: [] };
+	if (lines.pop() || !lines[0] || lines.length > 100 || c.size >> 63n || c.root.length !== 32 || /[\0-\t\v-\x1f\p{Surrogate}]/u.test(signed))
+		fail("malformed checkpoint");
+	for (const line of lines) {
+		const [, name, b64] = /^— ([^\p{White_Space}+]+) (.{7,})$/u.exec(line) ?? fail("malformed signature");
+		const sig = base64(b64);
+		c.sigs.push({ name, id: hex(sig.slice(0, 4)), sig: sig.slice(4) });
+	}
+	return c;
 }
 
 // key reads a verifier key: name+id+base64 of type and public key.
-async function key(vkey, as) {
-	const [, name, id, b64] = /^(.+)\+([0-9a-f]{8})\+(.+)$/.exec(vkey) ?? fail(`malformed key ${vkey}`);
+async function key(vkey, as, want) {
+	const [, name, id, b64] = /^(.+)\+([0-9a-f]{8})\+(.+)$/.exec(vkey) ?? fail("malformed key");
 	const bytes = base64(b64);
-	if (hex((await sha256(utf8(name + "\n"), bytes)).slice(0, 4)) !== id) fail(`key with a wrong id: ${vkey}`);
-	return { vkey, as: as ?? name, name, id, type: bytes[0], bytes: bytes.slice(1) };
+	if (hex(await sha256(utf8(name + "\n"), bytes)).slice(0, 8) !== id) fail("malformed key");
+	return { vkey, as, want, name, id, type: bytes[0], bytes: bytes.slice(1) };
 }
 
-// signature says whether a key signed. Type 1 is a log's, 4 a witness's.
-async function signature(k, type, c) {
-	let { text } = c, { sig } = c.sigs.find((s) => s.name === k.name && s.id === k.id) ?? {}, when = "";
+// signature says whether a key signed, as a log (type 1) or a witness (4).
+async function signature(k, { sigs, text }) {
+	let { sig } = sigs.find((s) => s.name === k.name && s.id === k.id) ?? {}, when = "";
 	if (!sig) return { state: "absent", why: "has not signed" };
-	if (k.type !== type) return { state: "unknown", why: `this browser cannot check keys of type ${k.type}` };
-	if (type === 4 && sig.length === 72) {
+	if (k.type !== k.want) return { state: "unknown", why: `this browser cannot check keys of type ${k.type}` };
+	if (k.type === 4 && sig.length === 72) {
 		const time = new DataView(sig.buffer).getBigUint64(0);
 		text = `cosignature/v1\ntime ${time}\n${text}`;
 		sig = sig.slice(8);
@@ -74,97 +72,84 @@ async function signature(k, type, c) {
 
 // policy reads lines log, witness, group and quorum. There may be no others.
 async function policy(text) {
-	const p = { logs: [], witnesses: [], named: new Map() };
+	const p = { logs: [], named: new Map() };
 	for (const line of text.split("\n")) {
-		const [word, a, b, ...more] = line.split(/[ \t]+/).filter(Boolean);
-		const isNew = a !== "none" && !p.named.has(a);
+		const [word, name, arg, ...more] = line.split(/[ \t]+/).filter(Boolean);
 		if (!word || word[0] === "#") continue;
-		if (word === "log" && a) p.logs.push(await key(a));
-		else if (word === "witness" && b && isNew) {
-			const k = await key(b, a);
-			p.witnesses.push(k);
-			p.named.set(a, k);
-		} else if (word === "group" && more[0] && isNew) {
-			const k = b === "all" ? more.length : b === "any" ? 1 : Number(b);
-			if (!(k >= 1 && k <= more.length && new Set(more).size === more.length && more.every((m) => p.named.has(m)))) fail(`policy: ${line}`);
-			p.named.set(a, { k, members: more });
-		} else if (word === "quorum" && !p.quorum && (a === "none" || p.named.has(a))) p.quorum = a;
-		else fail(`policy: ${line}`);
+		const known = name === "none" || p.named.has(name);
+		if (word === "log") p.logs.push(await key(name, "log " + name, 1));
+		else if (word === "quorum" && known && !p.quorum) p.quorum = name;
+		else if (word === "witness" && !known) p.named.set(name, await key(arg, "witness " + name, 4));
+		else if (word === "group" && !known && more.every((m) => p.named.has(m))) {
+			const k = arg === "all" ? more.length : arg === "any" ? 1 : Number(arg), members = new Set(more);
+			p.named.set(name, k >= 1 && k <= members.size ? { k, members: [...members] } : fail(`policy: ${line}`));
+		} else fail(`policy: ${line}`);
 	}
-	return p.quorum ? p : fail("policy without quorum");
+	return p.quorum ? p : fail("policy: no quorum");
 }
 
 // quorum is {state, why} of a name of a policy whose witnesses have states.
 function quorum(p, name) {
-	if (name === "none") return { state: "ok", why: "none: no witness is asked for" };
-	const { as, k, members, state } = p.named.get(name);
-	if (!members) return { state, why: `${as} ${glyphs[state]}` };
-	const all = members.map((m) => quorum(p, m)), count = (...states) => all.filter((m) => states.includes(m.state)).length;
-	return {
-		state: count("ok") >= k ? "ok" : count("ok", "unknown") >= k ? "unknown" : "absent",
-		why: `${k} of (${all.map((m) => m.why).join(", ")})`,
-	};
+	if (name === "none") return { state: "ok", why: "none is asked for" };
+	const { k, members, state } = p.named.get(name);
+	if (!members) return { state, why: `${name} ${glyphs[state]}` };
+	const all = members.map((m) => quorum(p, m)), ok = all.filter((m) => m.state === "ok").length;
+	const unknown = all.filter((m) => m.state === "unknown").length;
+	return { state: ok >= k ? "ok" : ok + unknown >= k ? "unknown" : "absent", why: `${k} of (${all.map((m) => m.why).join(", ")})` };
 }
 
 // check holds a signed checkpoint to a policy. Its steps are {state, text}; whether
-// it matters that a witness has not signed is for the quorum to say.
+// it matters that somebody has not signed is for the quorum to say.
 async function check(signed, policyText) {
-	const steps = [], step = (state, text) => steps.push({ state, text });
+	const steps = [];
 	try {
 		const c = open(signed), why = await unable();
 		if (why) return { ...c, state: "unknown", why, steps };
 		const p = await policy(policyText);
-		for (const k of p.logs) Object.assign(k, await signature(k, 1, c));
-		for (const k of p.witnesses) Object.assign(k, await signature(k, 4, c));
-		const wrong = [...p.logs, ...p.witnesses].find((k) => k.state === "bad");
-		const log = p.logs.find((k) => k.name === c.origin && k.state !== "absent") ?? { state: "bad", why: "no log of the policy signed" };
-		step(log.state, `log ${c.origin}: ${log.why}`);
-		for (const k of p.witnesses) step(k.state, `witness ${k.as}: ${k.why}`);
-		const q = quorum(p, p.quorum);
-		step(q.state === "absent" ? "bad" : q.state, `quorum ${q.why}`);
-		const states = [log.state, steps.at(-1).state, ...(wrong ? ["bad"] : [])], state = worst(states);
-		return { ...c, state, why: wrong ? `${wrong.as}: ${wrong.why}` : steps.find((s) => s.state === state).text, steps, vkey: log.vkey };
+		for (const k of [...p.logs, ...p.named.values()].filter((k) => k.vkey)) {
+			Object.assign(k, await signature(k, c));
+			steps.push({ state: k.state, text: `${k.as}: ${k.why}` });
+		}
+		const q = quorum(p, p.quorum), log = p.logs.find((k) => k.name === c.origin && k.state !== "absent");
+		steps.push({ state: q.state === "absent" ? "bad" : q.state, text: `quorum: ${q.why}` });
+		if (!log) fail("no log of the policy signed");
+		const state = steps.some((s) => s.state === "bad") ? "bad" : worst([log.state, q.state]);
+		return { ...c, state, why: steps.find((s) => s.state === state).text, steps, vkey: log.vkey };
 	} catch (e) {
-		step("bad", e.message);
+		steps.push({ state: "bad", text: e.message });
 		return { state: "bad", why: e.message, steps };
 	}
 }
 
-// climb goes from a node to the root. Each step is {left, right, hash}, and old: the
-// hash in the tree that has nothing to the right of the node.
+// climb goes from a node to the root. Each step is {left, right, hash}; old is the hash
+// if nothing were to the right of the node.
 async function climb(at, last, seed, path, root, oldRoot) {
 	const steps = [];
-	let now = seed, old = seed, why = "";
+	let hash = seed, old = seed, tooLong = false;
 	for (const p of path) {
-		if (!last) why = "the proof is too long";
-		const onRight = at & 1n || at === last, [left, right] = onRight ? [p, now] : [now, p];
-		now = await nodeHash(left, right);
+		tooLong ||= !last;
+		const onRight = at & 1n || at === last, [left, right] = onRight ? [p, hash] : [hash, p];
+		hash = await nodeHash(left, right);
 		if (onRight) old = await nodeHash(p, old);
-		steps.push({ left, right, hash: now, old });
+		steps.push({ left, right, hash });
 		while (onRight && at && !(at & 1n)) at >>= 1n, last >>= 1n;
 		at >>= 1n, last >>= 1n;
 	}
-	if (last) why = "the proof is too short";
-	if (!same(now, root) || oldRoot && !same(old, oldRoot)) why ||= "the proof leads to another root";
-	return { state: why ? "bad" : "ok", why, steps };
+	return result(!tooLong && !last && same(hash, root) && same(old, oldRoot ?? old), steps);
 }
+const result = (ok, steps = []) => ({ state: ok ? "ok" : "bad", why: ok ? "" : "the proof does not lead to the root", steps });
 
-// inclusion and consistency are {state, why, steps}; sizes are BigInt.
-async function inclusion(leaf, index, size, path, root) {
-	if (index < 0n || index >= size) return { state: "bad", why: "not in the tree", steps: [] };
-	return climb(index, size - 1n, leaf, path, root);
-}
+// inclusion and consistency are {state, why, steps}. Sizes are BigInt.
+const inclusion = async (leaf, index, size, path, root) =>
+	index < size ? climb(index, size - 1n, leaf, path, root) : result(false);
 
 async function consistency(from, to, proof, fromRoot, toRoot) {
-	const bad = (why) => ({ state: why ? "bad" : "ok", why, steps: [] });
-	if (from > to) return bad("the log is shorter");
-	if (from === to && !same(fromRoot, toRoot)) return bad("another root for the same size");
-	if (from === to || !from) return bad(proof.length ? "the proof is too long" : "");
+	if (from === to || !from) return result(!proof[0] && (!from || same(fromRoot, toRoot)));
 	let at = from - 1n, last = to - 1n;
 	while (at & 1n) at >>= 1n, last >>= 1n;
 	const [seed, ...path] = at ? proof : [fromRoot, ...proof];
-	return seed ? climb(at, last, seed, path, toRoot, fromRoot) : bad("the proof is too short");
+	return from < to && seed ? climb(at, last, seed, path, toRoot, fromRoot) : result(false);
 }
 
-return { glyphs, hex, same, worst, base64, sha256, leafHash, unable, open, check, inclusion, consistency };
+return { glyphs, hex, same, worst, base64, sha256, leafHash, open, check, inclusion, consistency };
 })();
