@@ -104,7 +104,7 @@ func (s *Site) badgeOf(r *http.Request, p *survey.Package) *badgeView {
 	}
 	m := verdictMark(p.Verdict)
 	text := m.Glyph + " " + m.Word
-	if have, of, ok := agreement(p); ok {
+	if have, of, ok := agreement(p); ok && (p.Verdict == verify.VerdictReproduced || p.Verdict == verify.VerdictUnproven) {
 		text += fmt.Sprintf(" %d of %d", have, of)
 	}
 	return newBadge(p.Package, text, badgeColours[p.Verdict])

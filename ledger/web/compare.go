@@ -44,7 +44,7 @@ var compareColumns = []column{
 	{"single-sig", "Packages for whose artifact exactly one operator signed, in whatever way: as who built it, as who rebuilt it, or by vouching for it."},
 	{"multi-sig", "Packages for whose artifact two operators signed, or more. One operator with several keys counts once."},
 	{"diversity", "How many different operators, engines, CPU vendors and countries there are among those who obtained an artifact by building it, by the policy's word or else by their own."},
-	{"stage0", "Packages whose ancestry is stated without a gap, and ends in pinned sources and the policy's seeds alone: no binary is taken on trust."},
+	{"stage0", "Packages whose ancestry is stated without a gap, and ends in pinned sources and the policy's seeds alone: no other binary is taken on trust."},
 	{"reproduced", "Packages whose verdict by this ledger's policy is reproduced: enough independent operators obtained the artifact, and all that it is made from."},
 }
 

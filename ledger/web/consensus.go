@@ -87,8 +87,9 @@ type quorumLine struct {
 
 // slot is a voice that could be heard.
 type slot struct {
-	X     int
-	Class string // of style.css
+	X, Middle int
+	Class     string // of style.css
+	Glyph     string
 }
 
 const slotStep, slotWidth = 40, 36
@@ -116,36 +117,57 @@ func linesOf(r *verify.Report) []quorumLine {
 		}
 		l.Label = fmt.Sprintf("%d of %d obtained it, the policy needs %d", l.Have, l.Of, l.Need)
 		if l.Of <= maxSlots {
-			l.draw(dissenters(&q.Node, r.Dissent))
+			l.draw(r.Dissent)
 		}
 		lines = append(lines, l)
 	}
 	return lines
 }
 
-func (l *quorumLine) draw(dissent int) {
-	for i := range l.Of {
-		class := "open"
-		switch {
-		case i < l.Have:
-			class = "reproduced"
-		case i >= l.Of-min(dissent, l.Of-l.Have):
-			class = "differs"
+// draw fills the slots: who obtained it from the left, who did not from the right.
+func (l *quorumLine) draw(dissent []verify.Dissent) {
+	l.Slots = make([]slot, l.Of)
+	for i := range l.Slots {
+		l.Slots[i] = slot{X: i * slotStep, Middle: i*slotStep + slotWidth/2, Class: "open"}
+	}
+	fill := func(i int, m mark) { l.Slots[i].Class, l.Slots[i].Glyph = m.Class, m.Glyph }
+	for i := range min(l.Have, l.Of) {
+		fill(i, wordMark(survey.Obtained))
+	}
+	end := l.Of
+	for _, word := range []survey.Word{survey.Different, survey.Failed} {
+		for range min(dissenters(&l.Node, dissent, word), end-l.Have) {
+			end--
+			fill(end, wordMark(word))
 		}
-		l.Slots = append(l.Slots, slot{i * slotStep, class})
 	}
 	l.Line = l.Need*slotStep - (slotStep-slotWidth)/2
 }
 
-// dissenters is how many operators of a quorum obtained something else.
-func dissenters(n *policy.Node, dissent []verify.Dissent) int {
-	operators := make(map[string]bool)
+// dissenters is how many operators of a quorum obtained something else, or else could
+// not build it.
+func dissenters(n *policy.Node, dissent []verify.Dissent, word survey.Word) int {
+	words := make(map[string]survey.Word)
 	for _, d := range dissent {
-		if d.Result == leaf.Different && memberOf(n, d.Operator) {
-			operators[d.Operator] = true
+		if memberOf(n, d.Operator) {
+			words[d.Operator] = max(words[d.Operator], dissentWord(d.Result))
 		}
 	}
-	return len(operators)
+	count := 0
+	for _, w := range words {
+		if w == word {
+			count++
+		}
+	}
+	return count
+}
+
+// dissentWord is what a dissenter says, in one word.
+func dissentWord(result leaf.Result) survey.Word {
+	if result == leaf.BuildFailed {
+		return survey.Failed
+	}
+	return survey.Different
 }
 
 func memberOf(n *policy.Node, operator string) bool {
@@ -160,16 +182,10 @@ func memberOf(n *policy.Node, operator string) bool {
 	return false
 }
 
-// resultWords say in words what a statement came to.
-var resultWords = map[leaf.Result]string{
-	leaf.Identical: "identical", leaf.Equivalent: "equivalent, by a tool's word", leaf.Different: "different",
-	leaf.BuildFailed: "could not build it", leaf.Inconclusive: "could not tell",
-}
-
-// saying is what a statement claims, in words.
+// saying is what a statement is, beside its word.
 func saying(s survey.Statement) string {
-	if word, ok := resultWords[s.Result]; ok {
-		return string(s.Claim) + ": " + word
+	if s.Result == leaf.Equivalent {
+		return string(s.Claim) + ", equivalent by a tool's word"
 	}
 	return string(s.Claim)
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +69,8 @@ func somePage(rows, columns int, name func(int) string) survey.Page {
 		p.Counts[row.Verdict]++
 		p.Rows = append(p.Rows, row)
 	}
+	order := map[verify.Verdict]int{verify.VerdictDiffers: 1, verify.VerdictFailed: 2, verify.VerdictUnproven: 3, verify.VerdictReproduced: 4}
+	slices.SortStableFunc(p.Rows, func(a, b survey.Row) int { return order[a.Verdict] - order[b.Verdict] })
 	p.Total = rows
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/cairnlog/cairn/internal/plain"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/survey"
 	"github.com/cairnlog/cairn/ledger/verify"
@@ -29,6 +30,7 @@ type packagesView struct {
 	Archs         []string `json:"archs"`
 
 	Asked       asked         `json:"-"`
+	Choices     [2][]string   `json:"-"` // of Distributions and Archs, those that can be asked for
 	Chips       []chip        `json:"-"`
 	Legend      []survey.Word `json:"-"`
 	First       string        `json:"-"` // path of the first page, if this is another
@@ -112,6 +114,7 @@ func (s *Site) packages(r *http.Request) (*page, error) {
 		Distributions: list(found.Distributions), Archs: list(found.Archs),
 		Asked: a, Legend: wordOrder, Fits: len(found.Rebuilders) <= maxFits, StripHeight: stripHeight(summary.Packages),
 	}
+	v.Choices = [2][]string{choices(v.Distributions, maxParameter["distribution"]), choices(v.Archs, maxParameter["arch"])}
 	v.Words = wordRows(found, v.Verdicts.Total)
 	v.Chips = chipsOf(a, v.Verdicts)
 	if found.Next != "" {
@@ -129,6 +132,11 @@ func list[T any](l []T) []T {
 		return []T{}
 	}
 	return l
+}
+
+// choices are those of texts that a form can send as they are shown.
+func choices(texts []string, most int) []string {
+	return slices.DeleteFunc(slices.Clone(texts), func(t string) bool { return len(t) > most || plain.Line(t) != t })
 }
 
 // noTable is the page of a ledger that follows no packages.

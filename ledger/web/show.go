@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cairnlog/cairn/internal/plain"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/survey"
 	"github.com/cairnlog/cairn/ledger/verify"
 )
@@ -68,10 +69,11 @@ func (s *Site) funcs() template.FuncMap {
 		"path":   pathOf,
 		"query":  url.QueryEscape,
 		"add":    func(a, b int) int { return a + b },
-		// entry finds an entry's index, saying and environment put statements into words.
+		// entry finds an entry's index; the others put statements into words.
 		"entry":       entryOf,
 		"saying":      saying,
 		"environment": environmentText,
+		"dissent":     func(r leaf.Result) mark { return wordMark(dissentWord(r)) },
 		"part":        func(kv ...any) (map[string]any, error) { return part(kv) },
 	}
 }
