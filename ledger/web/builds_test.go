@@ -87,13 +87,13 @@ func someBuilds() []*cairnv1.Build {
 			LeaseEndTime: timestamppb.New(now.Add(time.Minute)), Worker: "worker-1", Operator: "https://bob.example", LogSize: 28,
 			Spec: &cairnv1.BuildSpec{
 				Kind: "reproduction", Package: "core-go", Platform: "linux/amd64", Engine: "buildkit", TreeUri: "https://tree.example/x",
-				TreeDigest: string(digestOf("tree")), ExpectedDigest: string(digestOf("go")), ClaimIndex: &claim, ExcludedOperators: []string{"https://alice.example"},
+				TreeDigest: string(sumOf("tree")), ExpectedDigest: string(sumOf("go")), ClaimIndex: &claim, ExcludedOperators: []string{"https://alice.example"},
 			},
 			Failure: &cairnv1.BuildFailure{Kind: "LEASE_EXPIRED", Message: "the lease ended", Retryable: true},
 		},
 		{
 			Id: 6, State: "done", Attempts: 1, MaxAttempts: 5, QueueTime: at(50 * time.Hour), EndTime: at(49 * time.Hour), Worker: "worker-1",
-			Spec: &cairnv1.BuildSpec{Kind: "reproduction", Package: "core-make"}, Result: &cairnv1.BuildResult{Envelope: string(digestOf("e")), Index: 99, Result: "DIFFERENT"},
+			Spec: &cairnv1.BuildSpec{Kind: "reproduction", Package: "core-make"}, Result: &cairnv1.BuildResult{Envelope: string(sumOf("e")), Index: 99, Result: "DIFFERENT"},
 		},
 	}
 }

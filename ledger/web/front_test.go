@@ -85,15 +85,15 @@ func (f *logReads) GetKey(_ context.Context, req *cairnv1.GetKeyRequest) (*cairn
 	return &cairnv1.GetKeyResponse{Key: &cairnv1.Key{Fingerprint: string(f.key)}}, f.err
 }
 
-func digestOf(what string) leaf.Digest { return leaf.SHA256([]byte(what)) }
+func sumOf(what string) leaf.Digest { return leaf.SHA256([]byte(what)) }
 
 // entry returns an entry that says something of an artifact.
 func entry(t testing.TB, index int64, result leaf.Result, artifact string) *cairnv1.Entry {
 	t.Helper()
 	l := &leaf.Leaf{
-		Kind: leaf.KindAttestation, Format: "dsse", Envelope: digestOf(fmt.Sprint("envelope", index)), Payload: digestOf(fmt.Sprint("payload", index)),
-		Claim: leaf.ClaimReproduction, Result: result, Keys: []leaf.Fingerprint{leaf.Fingerprint(digestOf("key"))},
-		Names: []leaf.Digest{leaf.NameHash("pkg:deb/debian/" + artifact)}, Subjects: []leaf.Digest{digestOf(artifact)},
+		Kind: leaf.KindAttestation, Format: "dsse", Envelope: sumOf(fmt.Sprint("envelope", index)), Payload: sumOf(fmt.Sprint("payload", index)),
+		Claim: leaf.ClaimReproduction, Result: result, Keys: []leaf.Fingerprint{leaf.Fingerprint(sumOf("key"))},
+		Names: []leaf.Digest{leaf.NameHash("pkg:deb/debian/" + artifact)}, Subjects: []leaf.Digest{sumOf(artifact)},
 	}
 	text, err := l.Marshal()
 	if err != nil {
@@ -140,9 +140,9 @@ func wantHarmless(t *testing.T, path, body string) {
 
 func differing(name, operator string) survey.Disagreement {
 	return survey.Disagreement{Package: name, Verdict: verify.VerdictDiffers, Statement: survey.Statement{
-		Entry: 1234560, At: now.Add(-3 * time.Hour), Word: survey.Different, Artifact: digestOf("a"), Output: digestOf("b"),
+		Entry: 1234560, At: now.Add(-3 * time.Hour), Word: survey.Different, Artifact: sumOf("a"), Output: sumOf("b"),
 		Claim: leaf.ClaimReproduction, Result: leaf.Different,
-		Rebuilder: survey.Rebuilder{Key: leaf.Fingerprint(digestOf("key")), Operator: operator, Heard: true},
+		Rebuilder: survey.Rebuilder{Key: leaf.Fingerprint(sumOf("key")), Operator: operator, Heard: true},
 	}}
 }
 
@@ -160,8 +160,8 @@ func TestFront(t *testing.T) {
 		"1234566 reproduction ! build failed", "1234565 reproduction ✓ identical", "core-go reproduction 7: worker-1 of https://bob.example",
 		"no witnesses are asked for", "Trust it only as far as you check it", "log log.example/test+", "export CAIRN_LEDGER=http://example.com")
 	for _, link := range []string{
-		`href="/e/1234566"`, `href="/e/1234560"`, `href="/p/pkg:deb/debian/hello@2.10-3"`, `href="/p/` + string(digestOf("zlib")) + `"`,
-		`href="/rebuilders/` + string(digestOf("key")) + `"`, `href="/builds/7"`, `src="/packages/strip.png"`, `href="/readyz"`,
+		`href="/e/1234566"`, `href="/e/1234560"`, `href="/p/pkg:deb/debian/hello@2.10-3"`, `href="/p/` + string(sumOf("zlib")) + `"`,
+		`href="/rebuilders/` + string(sumOf("key")) + `"`, `href="/builds/7"`, `src="/packages/strip.png"`, `href="/readyz"`,
 	} {
 		if !strings.Contains(body, link) {
 			t.Errorf("no %s", link)

@@ -107,7 +107,8 @@ type answer struct {
 // html writes a page as HTML.
 func html(s *Site, w http.ResponseWriter, r *http.Request, p *page) {
 	if p.redirect != "" {
-		http.Redirect(w, r, p.redirect, http.StatusSeeOther)
+		w.Header().Set("Location", p.redirect) // http.Redirect would shorten names in it
+		w.WriteHeader(http.StatusSeeOther)
 		return
 	}
 	var b bytes.Buffer

@@ -1,0 +1,5 @@
+package web
+
+import "net/http"
+
+func (s *Site) api(*http.Request) (*page, error) { return nil, errUnwritten }
