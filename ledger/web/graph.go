@@ -133,7 +133,7 @@ type drawnName struct {
 
 // drawGraph draws what is laid out. place is that of laid.table.
 func drawGraph(v *bootstrapView, l *laid, place []int, q bootstrapQuery) *graphDrawing {
-	d := &graphDrawing{Dense: l.dense, Left: l.left, Width: round(l.Width) + 2*graphMargin, Height: round(l.Height) + 2*graphMargin}
+	d := &graphDrawing{Dense: l.dense, Left: l.left, Width: whole(l.Width) + 2*graphMargin, Height: whole(l.Height) + 2*graphMargin}
 	top := graphMargin
 	if l.dense && len(v.Path) > 0 {
 		top += graphNames
@@ -148,7 +148,7 @@ func drawGraph(v *bootstrapView, l *laid, place []int, q bootstrapQuery) *graphD
 	for n, at := range place {
 		if at >= 0 {
 			box := l.Nodes[l.index[n]]
-			boxes[at] = drawNode(&v.Nodes[at], v.Rebuilders, l, round(box.X)+graphMargin, round(box.Y)+top)
+			boxes[at] = drawNode(&v.Nodes[at], v.Rebuilders, l, whole(box.X)+graphMargin, whole(box.Y)+top)
 		}
 	}
 	d.Nodes = boxes
@@ -165,7 +165,7 @@ func drawGraph(v *bootstrapView, l *laid, place []int, q bootstrapQuery) *graphD
 	return d
 }
 
-func round(x float64) int { return int(math.Round(x)) }
+func whole(x float64) int { return int(math.Round(x)) }
 
 // edges draws the edges, each piece that several have in common once.
 func (d *graphDrawing) edges(v *bootstrapView, l *laid, place []int, top int) {
@@ -181,7 +181,7 @@ func (d *graphDrawing) edges(v *bootstrapView, l *laid, place []int, top int) {
 			b = &bold
 		}
 		for i := 1; i < len(r.Points); i++ {
-			if p := piece(r.Points[i-1], r.Points[i], i%2 == 0, top); b == &bold || !seen[p] {
+			if p := stretch(r.Points[i-1], r.Points[i], i%2 == 0, top); b == &bold || !seen[p] {
 				b.WriteString(p)
 				seen[p] = b == &plain
 			}
@@ -190,10 +190,10 @@ func (d *graphDrawing) edges(v *bootstrapView, l *laid, place []int, top int) {
 	d.Edges, d.Chosen = plain.String(), bold.String()
 }
 
-// piece is the path from a point to the next: straight across a layer, and curved
+// stretch is the path from a point to the next: straight across a layer, and curved
 // between layers.
-func piece(from, to layered.Point, straight bool, top int) string {
-	x0, y0, x1, y1 := round(from.X)+graphMargin, round(from.Y)+top, round(to.X)+graphMargin, round(to.Y)+top
+func stretch(from, to layered.Point, straight bool, top int) string {
+	x0, y0, x1, y1 := whole(from.X)+graphMargin, whole(from.Y)+top, whole(to.X)+graphMargin, whole(to.Y)+top
 	if straight || y0 == y1 {
 		return fmt.Sprintf("M%d %dL%d %d", x0, y0, x1, y1)
 	}
