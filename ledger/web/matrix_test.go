@@ -14,6 +14,7 @@ import (
 
 var longWord = strings.Repeat("w", 10_000)
 
+func digestOf(text string) leaf.Digest { return leaf.SHA256([]byte(text)) }
 func keyOf(i int) leaf.Fingerprint { return leaf.Fingerprint(digestOf(fmt.Sprint("key", i))) }
 func stagexName(i int) string {
 	kinds := []string{"core", "user", "bootstrap", "pallet"}

@@ -20,8 +20,8 @@ import (
 
 var tags = regexp.MustCompile(`<[^>]*>`)
 
-// readable returns what a page's main part says, without its markup.
-func readable(t testing.TB, body string) string {
+// mainText returns what a page's main part says, without its markup.
+func mainText(t testing.TB, body string) string {
 	t.Helper()
 	_, text, found := strings.Cut(body, `<main id="main">`)
 	text, _, closed := strings.Cut(text, "</main>")
@@ -48,7 +48,7 @@ func wantsText(t testing.TB, site *Site, path string, status int, parts ...strin
 	if got != status {
 		t.Errorf("%s: status %d, want %d", path, got, status)
 	}
-	wants(t, readable(t, body), parts...)
+	wants(t, mainText(t, body), parts...)
 	return body
 }
 
@@ -143,7 +143,7 @@ func TestPackagesOfHostileNames(t *testing.T) {
 	f.page.Distributions, f.page.Archs = []string{hostile, longWord}, []string{hostile}
 	body := wantsText(t, newSite(t, f, nil), "/packages", http.StatusOK, `<script>alert(1)</script>\u202e"'&\u001b[31m`)
 	harmless(t, "/packages", body)
-	for _, word := range strings.Fields(readable(t, body)) {
+	for _, word := range strings.Fields(mainText(t, body)) {
 		if len(word) > 400 {
 			t.Errorf("a word of %d bytes", len(word))
 		}
