@@ -15,7 +15,7 @@ import (
 var longWord = strings.Repeat("w", 10_000)
 
 func digestOf(text string) leaf.Digest { return leaf.SHA256([]byte(text)) }
-func keyOf(i int) leaf.Fingerprint { return leaf.Fingerprint(digestOf(fmt.Sprint("key", i))) }
+func keyOf(i int) leaf.Fingerprint     { return leaf.Fingerprint(digestOf(fmt.Sprint("key", i))) }
 func stagexName(i int) string {
 	kinds := []string{"core", "user", "bootstrap", "pallet"}
 	return fmt.Sprintf("pkg:oci/%s-%s?arch=amd64&repository_url=docker.io%%2Fstagex%%2F%[1]s-%[2]s", kinds[i%4], digestOf(fmt.Sprint(i)).Hex()[:3+i%7])
