@@ -116,9 +116,9 @@ func someReport(digest leaf.Digest, verdict verify.Verdict) *verify.Report {
 		node.Members = append(node.Members, policy.Node{Kind: policy.KindRebuilder, Name: r.Name, Operator: r.Operator, Satisfied: i < 3})
 	}
 	return &verify.Report{
-		Verdict: verdict, Artifact: digest, Reasons: []string{"https://debian-rebuilds.example (debian-rebuilds) obtained something else in log.example/test#4293"},
+		Verdict: verdict, Artifact: digest, Names: []string{}, Operators: []verify.Operator{}, Equivocations: []verify.Equivocation{}, Reasons: []string{"https://debian-rebuilds.example (debian-rebuilds) obtained something else in log.example/test#4293"},
 		Quorum: &policy.RebuildExplanation{
-			Satisfied: true, Quorums: []policy.RebuildQuorum{{Line: "rebuild-quorum independents", Node: node}},
+			Satisfied: true, Missing: []string{}, Quorums: []policy.RebuildQuorum{{Line: "rebuild-quorum independents", Names: []string{}, Operators: []string{}, Node: node}},
 			Distinct: []policy.DistinctStatus{{What: "cpu-vendor", Have: []string{"AMD", "Intel"}, Need: 2, Satisfied: true}},
 		},
 		Dissent: []verify.Dissent{

@@ -147,6 +147,11 @@ func kindPath(name, kind string) string { return pathOf("/p/", name) + kind }
 
 func newArtifact(a survey.Artifact, name string) artifactView {
 	a.Names, a.Statements, a.Materials = list(a.Names), list(a.Statements), list(a.Materials)
+	if a.Report != nil {
+		report := *a.Report // the table's, and others read it
+		report.Attestations = list(report.Attestations)
+		a.Report = &report
+	}
 	v := artifactView{Artifact: a, Groups: groupsOf(a.Digest), Lines: linesOf(a.Report)}
 	for _, s := range a.Statements {
 		if s.Rebuilder.Heard {

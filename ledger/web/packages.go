@@ -1,13 +1,16 @@
 package web
 
 import (
+	"bytes"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 
 	"github.com/cairnlog/cairn/internal/plain"
+	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/survey"
 	"github.com/cairnlog/cairn/ledger/verify"
@@ -41,27 +44,35 @@ type packagesView struct {
 // packageRow is a row as it is drawn.
 type packageRow struct {
 	survey.Row
-	Path  string    `json:"path"`
-	Parts nameParts `json:"-"`
-	Drawn []cell    `json:"-"` // one for each column
+	Path  string        `json:"path"`
+	Parts nameParts     `json:"-"`
+	Drawn template.HTML `json:"-"` // the cells, see drawCells
 }
 
-// cell is where a package and a rebuilder meet.
-type cell struct {
-	Entry uint64
-	Mark  *cellMark // nil if the rebuilder says nothing
+// cellClasses are short because a page has thousands of cells.
+var cellClasses = [...]string{
+	survey.Signed: "s", survey.Inconclusive: "i", survey.Failed: "f", survey.Obtained: "o", survey.Different: "d",
 }
 
-// cellMark is how a word is drawn in a cell. The class is short because a page has
-// thousands.
-type cellMark struct{ Class, Glyph, Word string }
-
-var cellMarks = [...]*cellMark{
-	survey.Signed:       {"s", wordMarks[survey.Signed].Glyph, wordMarks[survey.Signed].Word},
-	survey.Inconclusive: {"i", wordMarks[survey.Inconclusive].Glyph, wordMarks[survey.Inconclusive].Word},
-	survey.Failed:       {"f", wordMarks[survey.Failed].Glyph, wordMarks[survey.Failed].Word},
-	survey.Obtained:     {"o", wordMarks[survey.Obtained].Glyph, wordMarks[survey.Obtained].Word},
-	survey.Different:    {"d", wordMarks[survey.Different].Glyph, wordMarks[survey.Different].Word},
+// drawCells draws a cell for each column. A template would take most of the page's time
+// for it. Nothing gets into the markup but numbers and what is written here.
+func drawCells(b *bytes.Buffer, cells []survey.Cell, column map[leaf.Fingerprint]int) template.HTML {
+	at := make([]*survey.Cell, len(column))
+	for i, c := range cells {
+		if j, ok := column[c.Key]; ok && c.Word != survey.Silent {
+			at[j] = &cells[i]
+		}
+	}
+	b.Reset()
+	for _, c := range at {
+		if c == nil {
+			b.WriteString("<td></td>")
+			continue
+		}
+		m := wordMark(c.Word)
+		fmt.Fprintf(b, `<td class="%s"><a href="/e/%d" aria-label="%s">%s</a></td>`, cellClasses[c.Word], c.Entry, m.Word, m.Glyph)
+	}
+	return template.HTML(b.String())
 }
 
 // wordOrder is the order in which words are shown.
@@ -149,22 +160,15 @@ func noTable() *page {
 }
 
 func rowsOf(p *survey.Page) []packageRow {
-	column := make(map[string]int, len(p.Rebuilders))
+	column := make(map[leaf.Fingerprint]int, len(p.Rebuilders))
 	for i, r := range p.Rebuilders {
-		column[string(r.Key)] = i
+		column[r.Key] = i
 	}
 	rows := make([]packageRow, len(p.Rows))
-	drawn := make([]cell, len(p.Rows)*len(p.Rebuilders))
+	var b bytes.Buffer
 	for i, row := range p.Rows {
 		row.Cells = list(row.Cells)
-		cells := drawn[:len(p.Rebuilders):len(p.Rebuilders)]
-		drawn = drawn[len(p.Rebuilders):]
-		for _, c := range row.Cells {
-			if at, ok := column[string(c.Key)]; ok {
-				cells[at] = cell{c.Entry, cellMarks[c.Word]}
-			}
-		}
-		rows[i] = packageRow{Row: row, Path: pathOf("/p/", row.Package), Parts: divide(row.Package), Drawn: cells}
+		rows[i] = packageRow{Row: row, Path: pathOf("/p/", row.Package), Parts: divide(row.Package), Drawn: drawCells(&b, row.Cells, column)}
 	}
 	return rows
 }
