@@ -12,6 +12,9 @@ import (
 	"github.com/cairnlog/cairn/ledger/verify"
 )
 
+// nasty is what nobody should be named.
+const nasty = "<script>alert(1)</script>\u202e\"'&\x1b[31m"
+
 var longWord = strings.Repeat("w", 10_000)
 
 func digestOf(text string) leaf.Digest { return leaf.SHA256([]byte(text)) }

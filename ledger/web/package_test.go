@@ -97,7 +97,7 @@ func TestPackageOfHostileText(t *testing.T) {
 	f := someSurvey()
 	p := f.packages[coreGo]
 	a := &p.Artifacts[0]
-	for _, bad := range []string{hostile, longWord} {
+	for _, bad := range []string{nasty, longWord} {
 		p.Package = "pkg:generic/" + bad[:min(len(bad), 3000)]
 		a.Names = []string{bad, p.Package}
 		for i := range a.Statements {
@@ -179,7 +179,7 @@ func TestDivide(t *testing.T) {
 }
 
 func FuzzDivide(f *testing.F) {
-	for _, name := range []string{coreGo, "pkg:deb/debian/hello@2.12-1?arch=amd64", hostile, "pkg:@?#/"} {
+	for _, name := range []string{coreGo, "pkg:deb/debian/hello@2.12-1?arch=amd64", nasty, "pkg:@?#/"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -232,7 +232,7 @@ func TestBadgeOfTheUnknown(t *testing.T) {
 		"no table":          {nil, "/p/x.svg", http.StatusNotFound, "unknown"},
 		"no such name":      {good(func(*fakeSurvey) {}), "/p/y.svg", http.StatusNotFound, "unknown"},
 		"a name too long":   {good(func(*fakeSurvey) {}), "/p/" + strings.Repeat("y", 4097) + ".svg", http.StatusBadRequest, "unknown"},
-		"a hostile name":    {good(func(*fakeSurvey) {}), pathOf("/p/", hostile) + ".svg", http.StatusNotFound, "unknown"},
+		"a nasty name":    {good(func(*fakeSurvey) {}), pathOf("/p/", nasty) + ".svg", http.StatusNotFound, "unknown"},
 		"a table in error":  {good(func(f *fakeSurvey) { f.err = errors.New("disk") }), "/p/x.svg", http.StatusServiceUnavailable, "not known now"},
 		"a table behind":    {good(func(f *fakeSurvey) { f.state.Problem = errors.New("old") }), "/p/x.svg", http.StatusOK, "not known now"},
 		"a table not ready": {good(func(f *fakeSurvey) { f.state = survey.State{} }), "/p/x.svg", http.StatusOK, "not known now"},

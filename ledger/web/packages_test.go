@@ -138,9 +138,9 @@ func TestPackagesOfNothing(t *testing.T) {
 
 func TestPackagesOfHostileNames(t *testing.T) {
 	f := someSurvey()
-	f.page = somePage(3, 2, func(i int) string { return []string{hostile, longWord, "pkg:generic/" + hostile + "@" + longWord}[i] })
-	f.page.Rebuilders[0].Name, f.page.Rebuilders[1].Name, f.page.Rebuilders[1].Operator = hostile, "", longWord
-	f.page.Distributions, f.page.Archs = []string{hostile, longWord}, []string{hostile}
+	f.page = somePage(3, 2, func(i int) string { return []string{nasty, longWord, "pkg:generic/" + nasty + "@" + longWord}[i] })
+	f.page.Rebuilders[0].Name, f.page.Rebuilders[1].Name, f.page.Rebuilders[1].Operator = nasty, "", longWord
+	f.page.Distributions, f.page.Archs = []string{nasty, longWord}, []string{nasty}
 	body := wantsText(t, newSite(t, f, nil), "/packages", http.StatusOK, `<script>alert(1)</script>\u202e"'&\u001b[31m`)
 	harmless(t, "/packages", body)
 	for _, word := range strings.Fields(mainText(t, body)) {

@@ -54,7 +54,7 @@ func TestRebuilderOfNothing(t *testing.T) {
 }
 
 func TestRebuilderOfHostileText(t *testing.T) {
-	for _, bad := range []string{hostile, longWord, "javascript:alert(1)", "https://x.example/" + longWord} {
+	for _, bad := range []string{nasty, longWord, "javascript:alert(1)", "https://x.example/" + longWord} {
 		f := someSurvey()
 		p := &f.profiles[0]
 		p.Name, p.Operator, p.URL = "", bad, bad
@@ -98,7 +98,7 @@ func TestCalendar(t *testing.T) {
 
 func TestCompare(t *testing.T) {
 	f := someSurvey()
-	f.distributions = append(f.distributions, survey.Distribution{Name: hostile}, survey.Distribution{Name: longWord, Packages: 1})
+	f.distributions = append(f.distributions, survey.Distribution{Name: nasty}, survey.Distribution{Name: longWord, Packages: 1})
 	site := newSite(t, f, nil)
 	body := wantsText(t, site, "/compare", http.StatusOK,
 		"Of this ledger's own data: what is not logged here is not counted.",
