@@ -14,6 +14,9 @@ func TestDashboard(t *testing.T) {
 		run  func(*testing.T, *village, context.Context)
 	}{
 		{"pages", testPages},
+		{"lies", testLies},
+		{"visits", testVisits},
+		{"saved", testSaved},
 		{"hostile texts", testHostile},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -99,12 +99,17 @@ type village struct {
 	images     map[string]*artifact
 	others     []*artifact // of other distributions
 	seed       leaf.Digest
-	total      int // of packages
+	total      int              // of packages
+	built      map[string]int64 // the entry that says first that a package was built
+	earlier    string           // a signed checkpoint of before
 }
+
+// entry is the path of the entry that says that a package was built.
+func (v *village) entry(name string) string { return fmt.Sprintf("/e/%d", v.built[name]) }
 
 func newVillage(t testing.TB) *village {
 	t.Helper()
-	v := &village{images: make(map[string]*artifact), seed: leaf.SHA256([]byte("hex0-seed"))}
+	v := &village{images: make(map[string]*artifact), built: make(map[string]int64), seed: leaf.SHA256([]byte("hex0-seed"))}
 	more := ""
 	for line := range strings.Lines(strings.TrimSpace(people)) {
 		f := strings.SplitN(strings.TrimSpace(line), " ", 3)
@@ -133,6 +138,7 @@ func (v *village) known(view map[string]any) bool {
 func (v *village) logTree(t testing.TB) {
 	t.Helper()
 	var raw [][]byte
+	first := make(map[string]int) // of what is logged, by package
 	for i, line := range strings.Split(strings.TrimSpace(tree), "\n") {
 		line, fate, _ := strings.Cut(line, " | ")
 		f := strings.Fields(line)
@@ -148,11 +154,15 @@ func (v *village) logTree(t testing.TB) {
 			from = append(from, v.images[m].material(role))
 		}
 		a := image(f[0], from...)
-		v.images[f[0]] = a
+		v.images[f[0]], first[f[0]] = a, len(raw)
 		raw = append(raw, v.fate(t, a, i, fate)...)
 	}
 	v.total += len(v.images)
-	v.submit(t, raw...)
+	entries := v.submit(t, raw...)
+	for name, i := range first {
+		v.built[name] = entries[i]
+	}
+	v.earlier, _ = v.checkpoint(t)
 }
 
 // fate is what the rebuilders log of the nth artifact.
@@ -171,13 +181,15 @@ func (v *village) fate(t testing.TB, a *artifact, n int, fate string) (raw [][]b
 		return [][]byte{r[0].fetched(t, a), r[3].fetched(t, a)}
 	case "inconclusive":
 		return [][]byte{r[0].built(t, a), r[5].got(t, a, leaf.Inconclusive)}
+	}
+	raw = append(raw, r[0].built(t, a))
+	switch fate {
 	case "differs":
 		raw = append(raw, r[6].got(t, a, leaf.Different, other))
 	case "equivocates":
 		raw = append(raw, r[5].got(t, a, leaf.Identical), r[5].got(t, a, leaf.Different, other))
 	}
 	// The lower a package, the more have built it.
-	raw = append(raw, r[0].built(t, a))
 	for i := 1; i < 5; i++ {
 		if n < 12 || (n+i)%4 != 0 {
 			raw = append(raw, r[i].got(t, a, leaf.Identical))
