@@ -74,9 +74,8 @@ type config struct {
 	Builds *buildsConfig `yaml:"builds"`
 	// Rekor makes the ledger a Rekor log too; it is none if it is left out.
 	Rekor *rekorConfig `yaml:"rekor"`
-	// Rebuilderd is what rebuilderd's clients are answered by; nothing if it is
-	// left out.
-	Rebuilderd *rebuilderdConfig `yaml:"rebuilderd"`
+	// Verdicts is whose verdicts the dashboard and rebuilderd's clients are told.
+	Verdicts verdictsConfig `yaml:"verdicts"`
 
 	// dev is set by -dev: keys and directories that are missing are made.
 	dev bool
@@ -126,7 +125,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	fs := flag.NewFlagSet("cairn-ledger", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-rebuilderd FILE] [-trusted-root FILE]\n"+
+		fmt.Fprint(stderr, "usage: cairn-ledger -dev DIR [-http ADDR] [-grpc ADDR] [-policy FILE] [-verdicts FILE] [-trusted-root FILE]\n"+
 			"       cairn-ledger -config FILE [-check-config]\n"+
 			"       cairn-ledger keygen -key FILE (-origin NAME|-show)\n"+
 			"       cairn-ledger init -config FILE\n"+
@@ -141,7 +140,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	httpAddr := fs.String("http", "", "listen for HTTP on `ADDR`")
 	grpcAddr := fs.String("grpc", "", "listen for gRPC on `ADDR`")
 	debug := fs.String("debug", "", "serve profiles on the loopback `ADDR`")
-	verdicts := fs.String("rebuilderd", "", "answer rebuilderd's clients by the policy in `FILE`")
+	verdicts := fs.String("verdicts", "", "tell the verdicts of the policy in `FILE`")
 	policyFile := fs.String("policy", "", "publish only what the tlog-policy in `FILE` accepts")
 	trustedRoot := fs.String("trusted-root", "", "take Sigstore bundles with certificates of the trusted root in `FILE`")
 	if err := fs.Parse(args); err != nil {
@@ -165,12 +164,7 @@ func parseArgs(args []string, stderr io.Writer) (c *config, check bool, err erro
 	override(&c.HTTP, *httpAddr)
 	override(&c.GRPC, *grpcAddr)
 	override(&c.Policy, *policyFile)
-	if *verdicts != "" && c.Rebuilderd == nil {
-		c.Rebuilderd = &rebuilderdConfig{}
-	}
-	if c.Rebuilderd != nil {
-		override(&c.Rebuilderd.Policy, *verdicts)
-	}
+	override(&c.Verdicts.Policy, *verdicts)
 	override(&c.Debug, *debug)
 	override(&c.TrustedRoot, *trustedRoot)
 	return c, check, nil
@@ -206,7 +200,7 @@ func (c *config) check() error {
 	if err := c.checkStorage(); err != nil {
 		return err
 	}
-	if err := errors.Join(c.Capacity.check(), c.Builds.check(), c.Rebuilderd.check(), c.Rekor.check(), c.Tracing.Check()); err != nil {
+	if err := errors.Join(c.Capacity.check(), c.Builds.check(), c.Rekor.check(), c.Tracing.Check()); err != nil {
 		return err
 	}
 	if min(c.BatchWindow, c.PublishInterval, c.RefreshInterval) < 0 {
@@ -230,7 +224,7 @@ func (c *config) checkStorage() error {
 		}
 	}
 	if c.Distributed != nil {
-		return c.Distributed.check(c.Rebuilderd)
+		return c.Distributed.check(&c.Verdicts)
 	}
 	inside, err := filepath.Rel(c.Log, c.State)
 	if err == nil && filepath.IsLocal(inside) {
@@ -260,7 +254,7 @@ type distributedConfig struct {
 	Evidence string `yaml:"evidence"`
 }
 
-func (c *distributedConfig) check(rebuilderd *rebuilderdConfig) error {
+func (c *distributedConfig) check(verdicts *verdictsConfig) error {
 	for _, f := range []struct{ name, value string }{{"database", c.Database}, {"bucket", c.Bucket}, {"trillian", c.Trillian}} {
 		if f.value == "" {
 			return fmt.Errorf("distributed.%s is missing", f.name)
@@ -275,8 +269,8 @@ func (c *distributedConfig) check(rebuilderd *rebuilderdConfig) error {
 	if c.Lease != 0 && (c.Lease < cluster.MinLease || c.Lease > cluster.MaxLease) {
 		return fmt.Errorf("distributed.lease is %v, which is not between %v and %v", c.Lease, cluster.MinLease, cluster.MaxLease)
 	}
-	if rebuilderd != nil && rebuilderd.Database == "" {
-		return errors.New("rebuilderd needs database beside distributed: there is no index that it could stand beside")
+	if verdicts.Policy != "" && verdicts.Database == "" {
+		return errNoDatabase
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/server"
 	"github.com/cairnlog/cairn/ledger/sigstore"
 	"github.com/cairnlog/cairn/ledger/store"
+	"github.com/cairnlog/cairn/ledger/survey"
 )
 
 // ledger is the parts of one ledger, or of one front end of it.
@@ -35,7 +36,8 @@ type ledger struct {
 	intake *intake.Intake
 	// publish keeps the board up to the log until ctx is done.
 	publish func(ctx context.Context) error
-	builds  *builds // nil if there is no queue
+	builds  *builds        // nil if there is no queue
+	survey  *survey.Survey // nil if this front end keeps no table of packages
 	// rebuilderd answers rebuilderd's clients; nil for nobody.
 	rebuilderd *rebuilderd.Service
 	server     *server.Server
@@ -127,7 +129,7 @@ func (l *ledger) assemble(ctx context.Context, s *storage) error {
 	if s.refresh != nil {
 		reads.Learn = l.intake.CatchUp
 	}
-	if err := l.openRebuilderd(ctx, reads); err != nil {
+	if err := l.openSurvey(ctx, s, reads); err != nil {
 		return err
 	}
 	rekor, err := l.cfg.Rekor.alias(l.key)
@@ -207,8 +209,8 @@ func (l *ledger) run(ctx context.Context, httpListener, grpcListener net.Listene
 	if l.builds != nil {
 		g.Go(func() error { l.builds.run(serving); return nil })
 	}
-	if l.rebuilderd != nil {
-		g.Go(func() error { l.rebuilderd.Run(serving); return nil })
+	if l.survey != nil {
+		g.Go(func() error { l.survey.Run(serving); return nil })
 	}
 	g.Go(func() error {
 		defer stopAppending()

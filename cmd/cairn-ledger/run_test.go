@@ -96,7 +96,7 @@ func TestUsage(t *testing.T) {
 		{"profiles for others", []string{"-dev", dir, "-debug", "0.0.0.0:0"}, 2, "not a loopback address"},
 		{"a directory that cannot be made", []string{"-dev", "/dev/null/ledger"}, 2, "/dev/null/ledger"},
 		{"a trusted root that is not there", []string{"-dev", dir, "-trusted-root", filepath.Join(dir, "missing")}, 2, "reading trusted root"},
-		{"a policy for rebuilderd that is not there", []string{"-dev", dir, "-rebuilderd", filepath.Join(dir, "missing")}, 2, "reading rebuilderd's policy"},
+		{"a policy for verdicts that is not there", []string{"-dev", dir, "-verdicts", filepath.Join(dir, "missing")}, 2, "reading the policy for verdicts"},
 		{"a policy that is not there", []string{"-dev", dir, "-policy", filepath.Join(dir, "missing")}, 2, "reading policy"},
 		{"init of nothing", []string{"init"}, 2, "give -config FILE"},
 		{"init of more", []string{"init", "-config", "x", "y"}, 2, `unexpected argument "y"`},
@@ -133,10 +133,10 @@ logLevel: debug
 trustedRoot: DIR/trusted_root.json
 builds: {database: DIR/builds.db, tokens: DIR/tokens, reproduce: {from: ["https://alice.example"]}}
 rekor: {hostname: ledger.example}
-rebuilderd: {policy: DIR/verdicts.policy, database: DIR/rebuilderd.db}
+verdicts: {policy: DIR/verdicts.policy, database: DIR/survey.db}
 `, 0, ""},
-		{"rebuilderd without a policy", paths + "rebuilderd: {database: DIR/r.db}\n", 2, "rebuilderd needs policy"},
-		{"an unknown key of rebuilderd", paths + "rebuilderd: {policy: x, tables: x}\n", 2, "tables"},
+		{"verdicts without a policy", paths + "verdicts: {database: DIR/s.db}\n", 0, ""},
+		{"an unknown key of verdicts", paths + "verdicts: {policy: x, tables: x}\n", 2, "tables"},
 		{"builds without tokens", paths + "builds: {database: DIR/builds.db}\n", 2, "builds needs database and tokens"},
 		{"builds without a database", paths + "builds: {tokens: DIR/tokens}\n", 2, "builds needs database and tokens"},
 		{"an unknown key of builds", paths + "builds: {database: x, tokens: x, reproduce: {form: []}}\n", 2, "form"},
@@ -178,8 +178,9 @@ func TestDistributedConfiguration(t *testing.T) {
 		{"a short lease", shared + "  lease: 1ms\n", 2, "distributed.lease is 1ms, which is not between 100ms and 1m0s"},
 		{"a long lease", shared + "  lease: 1h\n", 2, "distributed.lease is 1h0m0s"},
 		{"an unknown key of what is shared", shared + "  tree: 7\n", 2, "tree"},
-		{"rebuilderd without a place", shared + "rebuilderd: {policy: x}\n", 2, "rebuilderd needs database beside distributed"},
-		{"rebuilderd with one", shared + "rebuilderd: {policy: x, database: DIR/r.db}\n", 0, ""},
+		{"verdicts without a place", shared + "verdicts: {policy: x}\n", 2, "verdicts needs database beside distributed"},
+		{"verdicts with one", shared + "verdicts: {policy: x, database: DIR/s.db}\n", 0, ""},
+		{"a table of packages by which nobody is heard", shared + "verdicts: {database: DIR/s.db}\n", 0, ""},
 	})
 }
 
@@ -240,11 +241,11 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// TestVerdictPolicy starts with policies by which rebuilderd's clients would never
-// be told that anything is good.
+// TestVerdictPolicy starts with policies by which nobody would ever be told that
+// anything is good.
 func TestVerdictPolicy(t *testing.T) {
 	f := newFiles(t)
-	config := f.write("cairn-ledger.yaml", paths+"http: 127.0.0.1:0\ngrpc: 127.0.0.1:0\nrebuilderd: {policy: DIR/verdicts.policy}\n")
+	config := f.write("cairn-ledger.yaml", paths+"http: 127.0.0.1:0\ngrpc: 127.0.0.1:0\nverdicts: {policy: DIR/verdicts.policy}\n")
 	for name, test := range map[string]struct{ text, says string }{
 		"an unknown line": {"log VKEY\nquorum none\ntrust me\n", "parsing policy"},
 		"another log":     {"log " + newFiles(t).vkey + "\nquorum none\n", "does not name this log"},

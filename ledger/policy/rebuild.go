@@ -217,7 +217,7 @@ func (p *Policy) decide(e *RebuildExplanation, q *rebuildQuorum, names []string,
 		have := make(map[string]bool)
 		for _, r := range counted {
 			for _, v := range heard[r.Name] {
-				if value := cmp.Or(r.stated(d.What), v.attested(d.What)); value != "" {
+				if value := r.Value(d.What, v); value != "" {
 					have[printable(value)] = true
 				}
 			}
@@ -248,6 +248,12 @@ func (p *Policy) counted(name string, root *Node) []*Rebuilder {
 		}
 	}
 	return list
+}
+
+// Value returns what a distinct line compares for a vote of the rebuilder: what its own
+// line says or, if that says nothing, its attestation; empty if neither does.
+func (r *Rebuilder) Value(what string, v Vote) string {
+	return cmp.Or(r.stated(what), v.attested(what))
 }
 
 // stated returns what the rebuilder's line says, as it is compared; empty if

@@ -2,10 +2,11 @@ package rebuilderd
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,16 +16,13 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
-	"github.com/cairnlog/cairn/ledger/tlogproof"
+	"github.com/cairnlog/cairn/ledger/survey"
 )
 
 // Path is where the list is served.
 const Path = "/api/v0/pkgs/list"
 
 const (
-	// staleAfter is how long entries may be published without being looked at
-	// before nothing is answered any more.
-	staleAfter = 5 * time.Minute
 	// timeout is how long a request may take, and its client to read the answer.
 	timeout      = 30 * time.Second
 	retrySeconds = "5"
@@ -64,7 +62,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, fmt.Errorf("%d lists are being read, as many as the ledger serves at once", maxRequests))
 		return
 	}
-	if err := s.answerable(); err != nil {
+	if err := s.survey.Answerable(); err != nil {
 		refuse(w, err)
 		return
 	}
@@ -72,7 +70,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
 	if err := s.serve(ctx, w, r, f); err != nil {
 		if ctx.Err() == nil {
-			s.cfg.Warn(fmt.Errorf("listing packages for rebuilderd's clients: %w", err))
+			s.warn(fmt.Errorf("listing packages for rebuilderd's clients: %w", err))
 		}
 		panic(http.ErrAbortHandler) // what is cut short must not look whole
 	}
@@ -81,27 +79,6 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func refuse(w http.ResponseWriter, why error) {
 	w.Header().Set("Retry-After", retrySeconds)
 	http.Error(w, why.Error(), http.StatusServiceUnavailable)
-}
-
-// answerable returns why what the table has cannot be relied on now, or nil.
-func (s *Service) answerable() error {
-	latest, err := s.cfg.Latest()
-	if err != nil {
-		return err
-	}
-	scanned, now := s.scanned.Load(), s.cfg.Now()
-	current := s.current.Load()
-	if current == 0 || scanned < uint64(latest.N) && now.Sub(time.Unix(current, 0)) > staleAfter {
-		return fmt.Errorf("the verdicts are behind: %d of %d entries were looked at", scanned, latest.N)
-	}
-	c, sigs, err := tlogproof.Open(latest.Signed, s.cfg.Policy)
-	if err == nil {
-		err = s.cfg.Policy.CheckAt(c.Origin, sigs, now)
-	}
-	if err != nil {
-		return fmt.Errorf("the ledger's checkpoint does not satisfy the policy for rebuilderd's clients: %w", err)
-	}
-	return nil
 }
 
 // filter is what a request asks for; what is nil was not said.
@@ -130,57 +107,42 @@ func filterOf(q url.Values) (*filter, error) {
 	return f, nil
 }
 
-// query returns the statement for a filter. What is due is not known. A package
-// for any architecture is one for each. Of one name, what was logged last comes
-// first: clients take the first that they find.
-func (f *filter) query(now int64) (string, []any) {
-	var where []string
-	args := []any{now, unknown}
-	and := func(cond string, v any) { where, args = append(where, cond), append(args, v) }
-	if f.name != nil {
-		and("p.name = ?", *f.name)
+// matches reports whether a filter asks for a package; its status is not looked at. A
+// package for any architecture is one for each. No package URL has a suite.
+func (f *filter) matches(p *pkg) bool {
+	return (f.name == nil || *f.name == p.name) && (f.suite == nil || *f.suite == "") &&
+		(f.architecture == nil || slices.Contains([]string{*f.architecture, "any", "all"}, p.architecture))
+}
+
+// String tells filters apart.
+func (f *filter) String() string {
+	text := ""
+	for _, field := range []*string{f.name, f.distro, f.suite, f.architecture} {
+		if field == nil {
+			text += " -"
+			continue
+		}
+		text += fmt.Sprintf(" %q", *field)
 	}
-	if f.distro != nil {
-		and("p.distro = ?", *f.distro)
-	}
-	if f.architecture != nil {
-		and("p.architecture IN (?, 'any', 'all')", *f.architecture)
-	}
-	if f.suite != nil {
-		and("'' = ?", *f.suite) // no package URL has one
-	}
-	text := "SELECT p.distro, p.name, p.version, p.architecture, max(p.url), min(iif(a.due <= ?, min(a.status, ?), a.status)) AS worst" +
-		" FROM packages p JOIN artifacts a ON a.digest = p.artifact"
-	if len(where) > 0 {
-		text += " WHERE " + strings.Join(where, " AND ")
-	}
-	text += " GROUP BY p.distro, p.name, p.version, p.architecture"
 	if f.status != nil {
-		text += " HAVING worst = ?"
-		args = append(args, *f.status)
+		text += " " + statuses[*f.status]
 	}
-	return text + " ORDER BY p.distro, p.name, min(p.logged) DESC, p.architecture, p.version", args
+	return text
 }
 
 // serve answers from one state of the table.
 func (s *Service) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, f *filter) error {
-	tx, err := s.r.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	list, err := s.survey.List(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // nothing is written
-	now := s.cfg.Now().Unix()
-	var changes, due, scanned int64
-	if err := tx.QueryRowContext(ctx, "SELECT changes, scanned, (SELECT count(*) FROM artifacts WHERE due <= ?) FROM meta", now).Scan(&changes, &scanned, &due); err != nil {
-		return err
-	}
-	text, args := f.query(now)
-	tag := leaf.SHA256(fmt.Appendf(nil, "%d %d %q %q", changes, due, text, args[1:])).Hex()
+	defer func() { _ = list.Close() }() // nothing is written
+	tag := leaf.SHA256(fmt.Appendf(nil, "%d %d%s", list.Changes, list.Due, f)).Hex()
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", `W/"`+tag+`"`)
-	h.Set("Cairn-Complete-Up-To", strconv.FormatInt(scanned, 10))
+	h.Set("Cairn-Complete-Up-To", strconv.FormatUint(list.Scanned, 10))
 	if strings.Contains(r.Header.Get("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
@@ -188,35 +150,68 @@ func (s *Service) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	rows, err := tx.QueryContext(ctx, text, args...)
+	packages, err := read(ctx, list, f)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }()
-	return writeRows(w, rows)
+	return write(w, packages)
 }
 
-// writeRows writes packages as a JSON array, one in a line.
-func writeRows(w http.ResponseWriter, rows *sql.Rows) error {
+// listed is a package with the worst of its artifacts.
+type listed struct {
+	pkg
+	worst status
+	entry uint64 // that named it first
+}
+
+// read returns the packages that a filter asks for. Of one name, what was logged last
+// comes first: clients take the first that they find.
+func read(ctx context.Context, list *survey.Listing, f *filter) ([]*listed, error) {
+	type identity struct{ distro, name, version, architecture string }
+	known := make(map[identity]*listed)
+	for namespace, distro := range distros {
+		if f.distro != nil && *f.distro != distro {
+			continue
+		}
+		err := list.Each(ctx, namespace, func(n survey.Named) {
+			p, ok := packageOf(n.Package)
+			if !ok || !f.matches(&p) {
+				return
+			}
+			id := identity{p.distro, p.name, p.version, p.architecture}
+			at := known[id]
+			if at == nil {
+				at = &listed{p, good, n.Entry}
+				known[id] = at
+			}
+			at.url, at.worst, at.entry = max(at.url, p.url), min(at.worst, statusOf(n.Verdict)), min(at.entry, n.Entry)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	packages := slices.DeleteFunc(slices.Collect(maps.Values(known)), func(p *listed) bool { return f.status != nil && *f.status != p.worst })
+	slices.SortFunc(packages, func(a, b *listed) int {
+		return cmp.Or(cmp.Compare(a.distro, b.distro), cmp.Compare(a.name, b.name), cmp.Compare(b.entry, a.entry),
+			cmp.Compare(a.architecture, b.architecture), cmp.Compare(a.version, b.version))
+	})
+	return packages, nil
+}
+
+// write writes packages as a JSON array, one in a line.
+func write(w http.ResponseWriter, packages []*listed) error {
 	out := bufio.NewWriterSize(w, 32<<10)
 	separator := "[\n"
-	for rows.Next() {
-		var p release
-		var worst status
-		if err := rows.Scan(&p.Distro, &p.Name, &p.Version, &p.Architecture, &p.ArtifactURL, &worst); err != nil {
-			return err
-		}
-		p.Status = statuses[worst]
-		text, err := json.Marshal(&p)
+	for _, p := range packages {
+		text, err := json.Marshal(&release{
+			Name: p.name, Version: p.version, Status: statuses[p.worst], Distro: p.distro, Architecture: p.architecture, ArtifactURL: p.url,
+		})
 		if err != nil {
 			return err
 		}
 		_, _ = out.WriteString(separator) // the error stays, and is found at the end
 		_, _ = out.Write(text)
 		separator = ",\n"
-	}
-	if err := rows.Err(); err != nil {
-		return err
 	}
 	if separator == "[\n" {
 		_, _ = out.WriteString("[")

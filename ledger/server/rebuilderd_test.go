@@ -24,6 +24,7 @@ import (
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/query"
 	"github.com/cairnlog/cairn/ledger/rebuilderd"
+	"github.com/cairnlog/cairn/ledger/survey"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
@@ -33,8 +34,9 @@ var update = flag.Bool("update", false, "write the golden files")
 // rebuilders who must agree. Its clock stands still.
 type rebuilders struct {
 	*repository
+	survey     *survey.Survey
 	service    *rebuilderd.Service
-	cfg        rebuilderd.Config
+	cfg        survey.Config
 	alice, bob *attest.Signer
 	now        time.Time
 	warned     []string
@@ -59,7 +61,7 @@ func newRebuilders(t *testing.T, lines string) *rebuilders {
 		now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
 	}
 	reads := &query.Service{Latest: query.LatestOf(cfg.Board), Prover: cfg.Prover, Blobs: cfg.Blobs, Index: cfg.Index, Keys: in.Keyring()}
-	w.cfg = rebuilderd.Config{
+	w.cfg = survey.Config{
 		Path: filepath.Join(t.TempDir(), "rebuilderd.db"), Origin: "localhost/bench",
 		Policy: w.parse(w.policyOfTwo() + lines),
 		Client: client.NewLocal("this ledger", func(ctx context.Context, req proto.Message) (proto.Message, error) {
@@ -102,12 +104,15 @@ func (w *rebuilders) policyOfTwo() string {
 
 func (w *rebuilders) open() {
 	w.Helper()
-	var err error
-	if w.service, err = rebuilderd.Open(w.Context(), w.cfg); err != nil {
+	s, err := survey.Open(w.Context(), w.cfg)
+	if err != nil {
 		w.Fatal(err)
 	}
-	s := w.service
 	w.Cleanup(func() { _ = s.Close() })
+	w.survey = s
+	if w.service, err = rebuilderd.New(s, w.cfg.Warn); err != nil {
+		w.Fatal(err)
+	}
 }
 
 func (w *rebuilders) enrol(s *attest.Signer) {
@@ -133,7 +138,7 @@ func (w *rebuilders) step() {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 	defer cancel()
-	if err := w.service.Step(ctx); err != nil {
+	if err := w.survey.Step(ctx); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -334,7 +339,7 @@ func TestRebuilderdStartsAgain(t *testing.T) {
 	w := newRebuilders(t, "")
 	w.built(w.alice, pacman2, "pacman", leaf.Identical)
 	w.built(w.bob, pacman2, "pacman", leaf.Identical)
-	if err := w.service.Close(); err != nil {
+	if err := w.survey.Close(); err != nil {
 		t.Fatal(err)
 	}
 	w.open()
@@ -345,21 +350,26 @@ func TestRebuilderdStartsAgain(t *testing.T) {
 	if got := w.status("pacman"); got != "GOOD" {
 		t.Errorf("after a restart it is %s", got)
 	}
-	_ = w.service.Close()
+	_ = w.survey.Close()
 	w.cfg.Policy = w.parse(strings.Replace(w.policyOfTwo(), "both 2 ", "both 1 ", 1))
 	w.open()
 	w.built(w.alice, zlib, "zlib", leaf.Identical)
 	if p, body := w.list("?status=GOOD"); len(p) != 2 {
 		t.Errorf("under a policy that asks for one: %s", body)
 	}
-	_ = w.service.Close()
+	_ = w.survey.Close()
 	w.cfg.Origin = "localhost/other"
-	if _, err := rebuilderd.Open(t.Context(), w.cfg); err == nil || !strings.Contains(err.Error(), "name another file") {
+	if _, err := survey.Open(t.Context(), w.cfg); err == nil || !strings.Contains(err.Error(), "name another file") {
 		t.Errorf("the table of another log: %v", err)
 	}
 	w.cfg.Path += "2"
 	w.cfg.Policy = w.parse("log " + w.vkey + "\nquorum none\n")
-	if _, err := rebuilderd.Open(t.Context(), w.cfg); err == nil || !strings.Contains(err.Error(), "names no rebuilder") {
+	nobody, err := survey.Open(t.Context(), w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nobody.Close() }()
+	if _, err := rebuilderd.New(nobody, w.cfg.Warn); err == nil || !strings.Contains(err.Error(), "names no rebuilder") {
 		t.Errorf("a policy without rebuilders: %v", err)
 	}
 }
@@ -392,7 +402,7 @@ func TestRebuilderdFailsClosed(t *testing.T) {
 	if resp, body := w.send(http.MethodGet, rebuilderd.Path, nil); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "behind: 5 of 6") {
 		t.Errorf("while the log is not followed: %s %s", resp.Status, body)
 	}
-	_ = w.service.Close()
+	_ = w.survey.Close()
 	_, vkey, err := note.GenerateKey(rand.Reader, "localhost/bench")
 	if err != nil {
 		t.Fatal(err)
@@ -438,7 +448,7 @@ func TestWithoutRebuilderd(t *testing.T) {
 	cfg, in, pub := benchParts(t)
 	addr := benchServe(t, cfg, in, pub).http
 	r := &repository{T: t, url: "http://" + addr}
-	if resp, body := r.send(http.MethodGet, rebuilderd.Path+"?distro=archlinux", nil); resp.StatusCode != http.StatusNotImplemented || !strings.Contains(body, "rebuilderd.policy") {
+	if resp, body := r.send(http.MethodGet, rebuilderd.Path+"?distro=archlinux", nil); resp.StatusCode != http.StatusNotImplemented || !strings.Contains(body, "verdicts.policy") {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 }

@@ -136,7 +136,7 @@ func (s *Server) routes(reg *prometheus.Registry) *http.ServeMux {
 		mux.Handle("GET "+rebuilderd.Path, s.cfg.Rebuilderd)
 	} else {
 		mux.HandleFunc("GET "+rebuilderd.Path, func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "this ledger does not answer rebuilderd's clients: its operator names no policy to judge by (rebuilderd.policy)", http.StatusNotImplemented)
+			http.Error(w, "this ledger does not answer rebuilderd's clients: its operator names no policy to judge by (verdicts.policy)", http.StatusNotImplemented)
 		})
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })

@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
@@ -68,14 +69,16 @@ type Row struct {
 	// who is heard, or else by anybody.
 	Artifact leaf.Digest `json:"artifact"`
 	// Verdict is that of Artifact. Of a name with a version, of which all artifacts
-	// are current, it is the worst.
+	// are current, it is the worst. Nothing is reproduced by a name that nobody who is
+	// heard gives it.
 	Verdict   verify.Verdict `json:"verdict"`
 	Heard     bool           `json:"heard"`     // somebody who is heard names it
 	Artifacts int            `json:"artifacts"` // that ever went by the name
 	Last      uint64         `json:"last"`      // the latest entry about it
 	// Cells are those of who said something, by the order of Page.Rebuilders.
 	Cells []Cell `json:"cells"`
-	// Others is how many more keys said something, that have no column.
+	// Others is how many more keys said something, that have no column; one that did
+	// so of several current artifacts is counted for each.
 	Others int `json:"others,omitempty"`
 }
 
@@ -126,8 +129,26 @@ const MaxColumns = 24
 // Counts says how many packages have a verdict.
 type Counts [verify.VerdictUntried + 1]int
 
+// MarshalJSON returns an object by the verdicts' words.
+func (c Counts) MarshalJSON() ([]byte, error) {
+	byWord := make(map[string]int, len(c))
+	for v, n := range c {
+		byWord[verify.Verdict(v).String()] = n
+	}
+	return json.Marshal(byWord)
+}
+
 // WordCounts says how often a word was said.
 type WordCounts [Different + 1]int
+
+// MarshalJSON returns an object by the words, but for Silent.
+func (c WordCounts) MarshalJSON() ([]byte, error) {
+	byWord := make(map[string]int, len(c))
+	for w := Signed; w <= Different; w++ {
+		byWord[w.String()] = c[w]
+	}
+	return json.Marshal(byWord)
+}
 
 // Summary is the ledger at a glance.
 type Summary struct {
@@ -161,11 +182,12 @@ type Package struct {
 	More      bool       `json:"more"` // there are more artifacts
 }
 
-// MaxArtifacts is how many artifacts a Package has, and MaxStatements how many
-// statements each of them.
+// MaxArtifacts is how many artifacts a Package has, and MaxStatements and MaxMaterials
+// how many statements and materials the first of them; the others have a tenth.
 const (
 	MaxArtifacts  = 50
 	MaxStatements = 500
+	MaxMaterials  = 1000
 )
 
 // Artifact is one artifact and what is said about it.
@@ -183,6 +205,8 @@ type Artifact struct {
 	// Materials are what it was built from, by claims that are heard, or
 	// by all if none is.
 	Materials []Material `json:"materials"`
+	// MoreMaterials is set if there are more than MaxMaterials.
+	MoreMaterials bool `json:"moreMaterials"`
 }
 
 // Material is what claims say that an artifact was made from.
@@ -203,11 +227,14 @@ type Graph struct {
 	// Rebuilders is how many could have obtained each node: the denominators are the
 	// policy's, or else who ever built anything here.
 	Rebuilders int  `json:"rebuilders"`
-	Truncated  bool `json:"truncated"` // there are more nodes than MaxNodes
+	Truncated  bool `json:"truncated"` // there are more nodes or edges
 }
 
-// MaxNodes is how many nodes a Graph has.
-const MaxNodes = 2000
+// MaxNodes is how many nodes a Graph has, and MaxEdges how many edges.
+const (
+	MaxNodes = 2000
+	MaxEdges = 20_000
+)
 
 // Node is an artifact, a source or a seed of a Graph.
 type Node struct {
@@ -238,7 +265,7 @@ type Profile struct {
 	Endorser leaf.Fingerprint `json:"endorser,omitempty"`
 	Words    WordCounts       `json:"words"` // its words about artifacts
 	// Agrees and Disagrees count the artifacts that have a verdict, reproduced or
-	// differs, and of which it says the same or the opposite.
+	// differs, and of which it says the same or the opposite; 0 for who is not heard.
 	Agrees    int `json:"agrees"`
 	Disagrees int `json:"disagrees"`
 	// Days are those on which it logged something, at most a year back, in order.
@@ -260,7 +287,8 @@ type Environment struct {
 	Statements int               `json:"statements"`
 }
 
-// Disagreement is a statement of somebody who is heard that contradicts another's.
+// Disagreement is a statement of somebody who is heard or, without rebuilders, of
+// anybody, that an artifact is not what building it gives.
 type Disagreement struct {
 	Package   string         `json:"package"`
 	Verdict   verify.Verdict `json:"verdict"`
