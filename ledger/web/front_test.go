@@ -53,7 +53,7 @@ func (f *logReads) ListAttestations(_ context.Context, req *cairnv1.ListAttestat
 }
 
 func (f *logReads) GetAttestation(_ context.Context, req *cairnv1.GetAttestationRequest) (*cairnv1.GetAttestationResponse, error) {
-	found := f.find(func(l *leaf.Leaf, _ *cairnv1.Entry) bool { return string(l.Envelope) == req.GetEnvelope() })
+	found := f.find(func(l *leaf.Leaf, _ *cairnv1.Entry) bool { return l.Envelope.Hex() == strings.TrimPrefix(req.GetEnvelope(), "sha256:") })
 	if len(found) == 0 {
 		return nil, reason.Errorf(reason.AttestationNotFound, "no such attestation")
 	}
@@ -70,6 +70,9 @@ func (f *logReads) GetEntry(_ context.Context, req *cairnv1.GetEntryRequest) (*c
 
 func (f *logReads) GetInclusionProof(_ context.Context, req *cairnv1.GetInclusionProofRequest) (*cairnv1.GetInclusionProofResponse, error) {
 	found := f.find(func(_ *leaf.Leaf, e *cairnv1.Entry) bool {
+		if req.Index != nil {
+			return e.GetIndex() == req.GetIndex()
+		}
 		return fmt.Sprintf("%x", leaf.Hash([]byte(e.GetLeaf()))) == strings.TrimPrefix(req.GetLeafHash(), "sha256:")
 	})
 	if len(found) == 0 {

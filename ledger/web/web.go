@@ -115,6 +115,7 @@ type Site struct {
 	cfg       Config
 	templates map[string]*template.Template // by page
 	static    map[string]asset              // by path
+	reference []apiMethod                   // of the REST API
 	handler   http.Handler
 }
 
@@ -122,6 +123,10 @@ type Site struct {
 func New(cfg Config) (*Site, error) {
 	s := &Site{cfg: cfg}
 	if err := s.load(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.reference, err = readReference(); err != nil {
 		return nil, err
 	}
 	s.handler = s.routes()
