@@ -45,16 +45,15 @@ func newHostility(t testing.TB) *hostility {
 		"/", "/packages?everyone=1", "/bootstrap", "/log", "/witnesses", "/rebuilders", "/compare", "/builds", "/api",
 		"/rebuilders/" + string(mallory.key()), "/rebuilders/" + string(alice.key()),
 	}
-	wrote := 0
 	for i, text := range hostile {
 		a := h.artifact(text.text, i)
-		wrote += h.says(t, a, text.text, alice, mallory)
+		h.says(t, a, text.text, alice, mallory)
 		h.pages = append(h.pages, "/p/"+string(a.digest), "/p/"+url.PathEscape(a.lookup(t)),
 			"/search?q="+url.QueryEscape(cut(text.text, 4000)), "/packages?q="+url.QueryEscape(cut(text.text, 190)),
 			"/bootstrap?to="+string(a.digest), fmt.Sprintf("/e/%d", 3+2*i))
 	}
 	h.jobs(t)
-	_ = wrote
+	h.settled(t, "/packages.json?everyone=1", func(view map[string]any) bool { return fmt.Sprint(view["total"]) == fmt.Sprint(len(hostile)) })
 	return h
 }
 
@@ -86,7 +85,7 @@ func (h *hostility) artifact(text string, n int) *artifact {
 }
 
 // says logs the text wherever a statement has room for one.
-func (h *hostility) says(t testing.TB, a *artifact, text string, people ...*person) int {
+func (h *hostility) says(t testing.TB, a *artifact, text string, people ...*person) {
 	t.Helper()
 	var raw [][]byte
 	for _, p := range people {
@@ -95,7 +94,6 @@ func (h *hostility) says(t testing.TB, a *artifact, text string, people ...*pers
 		raw = append(raw, as.got(t, a, leaf.Different, leaf.SHA256([]byte(text+p.name))))
 	}
 	h.submit(t, raw...)
-	return len(raw)
 }
 
 // cut returns what a place for n bytes has room for.

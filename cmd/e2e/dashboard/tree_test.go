@@ -125,7 +125,7 @@ func newVillage(t testing.TB) *village {
 	v.logTree(t)
 	v.logDistributions(t)
 	v.logKeys(t)
-	_ = v.known
+	v.settled(t, "/packages.json", v.known)
 	return v
 }
 

@@ -78,7 +78,7 @@ func newWorld(t testing.TB, more string) *world {
 	base := w.write(t, "base.policy", w.policy)
 	w.policy += more
 	verdicts := w.write(t, "verdicts.policy", w.policy)
-	w.ledger, ledger = start("cairn-ledger", "-dev", w.path("ledger"), "-policy", base, "-rebuilderd", verdicts)
+	w.ledger, ledger = start("cairn-ledger", "-dev", w.path("ledger"), "-policy", base, "-verdicts", verdicts)
 	w.url = ledger.HTTP
 	w.client = w.newClient(t, client.Options{})
 	return w
