@@ -32,7 +32,7 @@ TESTFLAGS ?=
 BENCHTIME ?= 500ms
 # What has Go benchmarks: the hot paths of a submission, of a proof, of a verdict, of
 # an import and of a build.
-BENCHPKGS := $(addprefix ./ledger/,leaf attest policy checkpoint store store/bucket engine intake server verify web) ./cmd/cairn \
+BENCHPKGS := $(addprefix ./ledger/,leaf attest policy checkpoint store store/bucket engine intake server survey verify web) ./cmd/cairn \
 	$(addprefix ./builder/,tree source image compare queue engine)
 FUZZTIME ?= 60s
 SOAKTIME ?= 10m

@@ -5,7 +5,6 @@ import (
 
 	packageurl "github.com/package-url/packageurl-go"
 
-	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
@@ -19,10 +18,9 @@ var distros = map[string]string{
 type pkg struct {
 	distro, name, version, architecture string
 	url                                 string // where it is, if the claim says
-	purl                                string // look-up name
 }
 
-// packageOf returns the package that a resource's URI names. What names none that
+// packageOf returns the package that a look-up name is of. What names none that
 // rebuilderd's clients know, such as sources, is passed over.
 func packageOf(uri string) (pkg, bool) {
 	p, err := packageurl.FromString(uri)
@@ -30,15 +28,14 @@ func packageOf(uri string) (pkg, bool) {
 		return pkg{}, false
 	}
 	distro, ok := distros[p.Type+"/"+p.Namespace]
-	name, err := attest.LookupName(uri)
-	if !ok || err != nil || p.Version == "" || p.Subpath != "" || leaf.Digest(p.Version).Valid() {
+	if !ok || p.Version == "" || p.Subpath != "" || leaf.Digest(p.Version).Valid() {
 		return pkg{}, false
 	}
 	q := p.Qualifiers.Map()
 	if q["arch"] == "source" {
 		return pkg{}, false
 	}
-	found := pkg{distro: distro, name: p.Name, version: p.Version, architecture: q["arch"], purl: name}
+	found := pkg{distro: distro, name: p.Name, version: p.Version, architecture: q["arch"]}
 	if u := q["download_url"]; strings.HasPrefix(u, "https://") || strings.HasPrefix(u, "http://") {
 		found.url = u
 	}

@@ -46,6 +46,7 @@ const (
 	costSegment  = 64 << 10
 	costBundle   = 512 << 10
 	costAttested = 1 << 20
+	costPage     = 2 << 20 // rows, the page, and its compressed form
 	costList     = 4 << 20
 	costStream   = 64 << 10
 
@@ -309,10 +310,27 @@ func (d *doors) doorOf(r *http.Request) (*entrance, int64) {
 		return d.reads, costBundle
 	case has("/checkpoints/"):
 		return d.reads, costSegment
+	case isPage(path):
+		return d.reads, costPage
 	case r.ContentLength != 0:
 		return d.calls, submissionHolds(r.ContentLength)
 	}
 	return nil, 0
+}
+
+// isPage reports whether a path is one of the dashboard's that reads much: what is
+// drawn from the table of packages, or from an entry.
+func isPage(path string) bool {
+	for _, prefix := range []string{"/p/", "/e/", "/rebuilders/", "/packages/"} {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	switch strings.TrimSuffix(path, ".json") {
+	case "/", "/index", "/packages", "/bootstrap", "/compare", "/search", "/rebuilders", "/feed.atom":
+		return true
+	}
+	return false
 }
 
 func isSubmission(r *http.Request) bool {

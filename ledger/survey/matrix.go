@@ -214,17 +214,22 @@ func (s *Survey) tally(ctx context.Context, tx *sql.Tx, g *glance, f *Filter) (*
 	all.Verdict = nil
 	where, args := all.conditions()
 	for _, listed := range f.scopes() {
-		rows, err := readRows(ctx, tx, "SELECT "+rowColumns+" FROM packages INDEXED BY packages_by_name WHERE listed = ?"+where, slices.Concat([]any{listed}, args)...)
-		if err != nil {
-			return nil, fmt.Errorf("counting packages: %w", err)
-		}
-		for i := range rows {
-			t.counts[rows[i].verdict]++
-			for _, c := range rows[i].cells {
+		var verdict verify.Verdict
+		var encoded sql.RawBytes
+		var failed error
+		rows, err := tx.QueryContext(ctx, "SELECT verdict, cells FROM packages INDEXED BY packages_by_name WHERE listed = ?"+where, slices.Concat([]any{listed}, args)...)
+		err = eachRow(rows, err, []any{&verdict, &encoded}, func() {
+			cells, bad := decodeCells(encoded)
+			failed = errors.Join(failed, bad)
+			t.counts[verdict]++
+			for _, c := range cells {
 				if column := slices.Index(g.ids, c.key); column >= 0 {
 					t.columns[column][c.word]++
 				}
 			}
+		})
+		if err = errors.Join(err, failed); err != nil {
+			return nil, fmt.Errorf("counting packages: %w", err)
 		}
 	}
 	s.mu.Lock()
