@@ -12,7 +12,6 @@ var errUnwritten = reason.Errorf(reason.InternalError, "this page is not written
 func (s *Site) front(*http.Request) (*page, error)      { return nil, errUnwritten }
 func (s *Site) packages(*http.Request) (*page, error)   { return nil, errUnwritten }
 func (s *Site) bootstrap(*http.Request) (*page, error)  { return nil, errUnwritten }
-func (s *Site) log(*http.Request) (*page, error)        { return nil, errUnwritten }
 func (s *Site) witnesses(*http.Request) (*page, error)  { return nil, errUnwritten }
 func (s *Site) rebuilders(*http.Request) (*page, error) { return nil, errUnwritten }
 func (s *Site) rebuilder(*http.Request) (*page, error)  { return nil, errUnwritten }
@@ -22,7 +21,6 @@ func (s *Site) build(*http.Request) (*page, error)      { return nil, errUnwritt
 func (s *Site) api(*http.Request) (*page, error)        { return nil, errUnwritten }
 func (s *Site) search(*http.Request) (*page, error)     { return nil, errUnwritten }
 
-func (s *Site) strip(w http.ResponseWriter, r *http.Request)   { http.NotFound(w, r) }
-func (s *Site) named(w http.ResponseWriter, r *http.Request)   { http.NotFound(w, r) }
-func (s *Site) entries(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
-func (s *Site) feed(w http.ResponseWriter, r *http.Request)    { http.NotFound(w, r) }
+func (s *Site) strip(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+func (s *Site) named(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+func (s *Site) feed(w http.ResponseWriter, r *http.Request)  { http.NotFound(w, r) }

@@ -103,6 +103,7 @@ type Evidence struct {
 // Site is the dashboard, an http.Handler for all of its paths.
 type Site struct {
 	cfg       Config
+	trust     string                        // what of the policy is about checkpoints
 	templates map[string]*template.Template // by page
 	static    map[string]asset              // by path
 	handler   http.Handler
@@ -110,7 +111,7 @@ type Site struct {
 
 // New returns a Site.
 func New(cfg Config) (*Site, error) {
-	s := &Site{cfg: cfg}
+	s := &Site{cfg: cfg, trust: checkpointLines(cfg.Policy.String())}
 	if err := s.load(); err != nil {
 		return nil, err
 	}
