@@ -55,7 +55,6 @@ type entryView struct {
 type leafLine struct {
 	Word  string `json:"word"`
 	Value string `json:"value"`
-	Fact  string `json:"-"` // by which the script finds it: its word, and its number among those of the word
 	Link  string `json:"-"`
 	Hash  bool   `json:"-"`
 }
@@ -216,31 +215,31 @@ func namesIn(c *cairnv1.Claim, l *leaf.Leaf) []named {
 // linesOf returns what a leaf says, in the order of its lines.
 func linesOf(l *leaf.Leaf) []leafLine {
 	list := []leafLine{
-		{Word: "kind", Value: string(l.Kind), Fact: "kind0"},
-		{Word: "format", Value: l.Format, Fact: "format0"},
-		{Word: "envelope", Value: string(l.Envelope), Fact: "envelope0", Hash: true},
-		{Word: "payload", Value: string(l.Payload), Fact: "payload0", Hash: true},
-		{Word: "claim", Value: string(l.Claim), Fact: "claim0"},
-		{Word: "result", Value: string(l.Result), Fact: "result0"},
+		{Word: "kind", Value: string(l.Kind)},
+		{Word: "format", Value: l.Format},
+		{Word: "envelope", Value: string(l.Envelope), Hash: true},
+		{Word: "payload", Value: string(l.Payload), Hash: true},
+		{Word: "claim", Value: string(l.Claim)},
+		{Word: "result", Value: string(l.Result)},
 	}
-	add := func(word string, n int, value, below string) {
-		line := leafLine{Word: word, Value: value, Fact: word + strconv.Itoa(n), Hash: true}
+	add := func(word, value, below string) {
+		line := leafLine{Word: word, Value: value, Hash: true}
 		if below != "" {
 			line.Link = pathOf(below, value)
 		}
 		list = append(list, line)
 	}
-	for i, k := range l.Keys {
-		add("key", i, string(k), "/rebuilders/")
+	for _, k := range l.Keys {
+		add("key", string(k), "/rebuilders/")
 	}
-	for i, n := range l.Names {
-		add("name", i, string(n), "")
+	for _, n := range l.Names {
+		add("name", string(n), "")
 	}
-	for i, d := range l.Subjects {
-		add("subject", i, string(d), "/p/")
+	for _, d := range l.Subjects {
+		add("subject", string(d), "/p/")
 	}
-	for i, d := range l.Outputs {
-		add("output", i, string(d), "/p/")
+	for _, d := range l.Outputs {
+		add("output", string(d), "/p/")
 	}
 	return list
 }
