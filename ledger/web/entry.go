@@ -235,8 +235,12 @@ func linesOf(l *leaf.Leaf) []leafLine {
 	for _, n := range l.Names {
 		add("name", string(n), "")
 	}
+	below := "/p/"
+	if l.Kind == leaf.KindEnrol || l.Kind == leaf.KindEndorse || l.Kind == leaf.KindRevoke {
+		below = "/rebuilders/" // the subject is a key
+	}
 	for _, d := range l.Subjects {
-		add("subject", string(d), "/p/")
+		add("subject", string(d), below)
 	}
 	for _, d := range l.Outputs {
 		add("output", string(d), "/p/")

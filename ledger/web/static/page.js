@@ -42,7 +42,7 @@ async function visit(seen) {
 	const now = await check(frame.checkpoint, frame.policy), at = "cairn " + frame.origin;
 	if (!entry.index) list(now.steps);
 	if (now.state !== "ok") return show(seen, now.state, "Not believed: " + now.why);
-	const checked = `Signature of the log and ${now.steps.at(-1).text} checked here. `;
+	const checked = `Checked here: the log's signature, ${now.steps.at(-1).text}. `;
 	if (saved) return show(seen, "unknown", checked + "A saved page cannot ask whether the log still has this.");
 	const was = JSON.parse(localStorage.getItem(at)), write = (value) => localStorage.setItem(at, JSON.stringify(value));
 	const next = { note: frame.checkpoint, vkey: now.vkey, time: was?.time ?? Date.now() };
