@@ -219,7 +219,7 @@ type frame struct {
 
 // frame returns what is around a page.
 func (s *Site) frame(r *http.Request, p *page) frame {
-	f := frame{Title: p.title, Verdict: p.verdict, Data: frameData{VKey: s.cfg.VKey, Policy: s.cfg.Policy.String()}, Path: r.URL.EscapedPath(), Twin: p.twin, Now: s.cfg.Now().UTC()}
+	f := frame{Title: p.title, Verdict: p.verdict, Data: frameData{VKey: s.cfg.VKey, Policy: s.trust}, Path: r.URL.EscapedPath(), Twin: p.twin, Now: s.cfg.Now().UTC()}
 	if f.Twin == "" {
 		f.Twin = f.Path + ".json"
 		if f.Path == "/" {

@@ -9,7 +9,4 @@ import (
 // What is being written by others; each moves to a file of its own.
 var errUnwritten = reason.Errorf(reason.InternalError, "this page is not written yet")
 
-func (s *Site) log(*http.Request) (*page, error)       { return nil, errUnwritten }
 func (s *Site) witnesses(*http.Request) (*page, error) { return nil, errUnwritten }
-
-func (s *Site) entries(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }

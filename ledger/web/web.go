@@ -113,6 +113,7 @@ type Evidence struct {
 // Site is the dashboard, an http.Handler for all of its paths.
 type Site struct {
 	cfg       Config
+	trust     string                        // what of the policy is about checkpoints
 	templates map[string]*template.Template // by page
 	static    map[string]asset              // by path
 	reference []apiMethod                   // of the REST API
@@ -121,7 +122,7 @@ type Site struct {
 
 // New returns a Site.
 func New(cfg Config) (*Site, error) {
-	s := &Site{cfg: cfg}
+	s := &Site{cfg: cfg, trust: checkpointLines(cfg.Policy.String())}
 	if err := s.load(); err != nil {
 		return nil, err
 	}

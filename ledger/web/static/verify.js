@@ -1,6 +1,6 @@
 "use strict";
-// Holds a log to its signatures and proofs: C2SP signed-note, tlog-checkpoint,
-// tlog-cosignature and tlog-policy, RFC 9162. Only the state "ok" is a yes.
+// Holds a log to C2SP signed-note, tlog-checkpoint, tlog-cosignature and tlog-policy,
+// and to RFC 9162. Only the state "ok" is a yes.
 const cairn = (() => {
 const glyphs = { ok: "✓", bad: "✗", unknown: "?", absent: "·" };
 const utf8 = (text) => new TextEncoder().encode(text);
@@ -8,13 +8,12 @@ const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0"))
 const same = (a, b) => hex(a) === hex(b);
 const fail = (why) => { throw new Error(why); };
 
-// worst is "ok" only if there is something, and all of it is.
+// worst is "ok" only if all are, and some.
 const worst = (all) => all.includes("bad") ? "bad" : all[0] && all.every((s) => s === "ok") ? "ok" : "unknown";
 
-// base64 takes the one spelling that bytes have.
 function base64(text) {
 	let bytes = "";
-	try { bytes = atob(text); } catch { /* compared below */ }
+	try { bytes = atob(text); } catch { /* is compared */ }
 	if (btoa(bytes) !== text) fail("malformed base64");
 	return Uint8Array.from(bytes, (c) => c.charCodeAt(0));
 }
@@ -26,17 +25,18 @@ const nodeHash = (left, right) => sha256([1], left, right);
 
 // unable says why this browser cannot check, or nothing.
 async function unable() {
-	if (!globalThis.crypto?.subtle) return "browsers check only pages that came by https, or from localhost";
+	if (!globalThis.crypto?.subtle) return "browsers check only what came by https, or from localhost";
 	return crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])
-		.then(() => "", () => "this browser has no Ed25519: take Firefox 129, Safari 17, Chrome 137 or later");
+		.then(() => "", () => "Ed25519 needs Firefox 129, Safari 17 or Chrome 137");
 }
 
 // open reads a signed checkpoint, and verifies nothing.
 function open(signed) {
-	const end = signed.lastIndexOf("\n\n") + 1, text = signed.slice(0, end), lines = signed.slice(end + 1).split("\n");
+	const end = signed.lastIndexOf("\n\n") + 1, text = signed.slice(0, end);
+	const lines = signed.slice(end + 1).split("\n");
 	const [, origin, size, root] = /^(.+)\n(0|[1-9]\d*)\n(.*)\n([^\n]+\n)*$/.exec(text) ?? fail("malformed checkpoint");
 	const c = { text, origin, size: BigInt(size), root: base64(root), sigs: [] };
-	if (lines.pop() || !lines[0] || lines.length > 100 || c.size >> 63n || c.root.length !== 32 || /[\0-\t\v-\x1f\p{Surrogate}]/u.test(signed))
+	if (lines.pop() || !lines[0] || lines[100] || c.size >> 63n || c.root.length !== 32 || /[\0-\t\v-\x1f\p{Surrogate}]/u.test(signed))
 		fail("malformed checkpoint");
 	for (const line of lines) {
 		const [, name, b64] = /^— ([^\p{White_Space}+]+) (.{7,})$/u.exec(line) ?? fail("malformed signature");
@@ -46,7 +46,7 @@ function open(signed) {
 	return c;
 }
 
-// key reads a verifier key: name+id+base64 of type and public key.
+// key reads name+id+base64 of type and public key.
 async function key(vkey, as, want) {
 	const [, name, id, b64] = /^(.+)\+([0-9a-f]{8})\+(.+)$/.exec(vkey) ?? fail("malformed key");
 	const bytes = base64(b64);
@@ -54,20 +54,20 @@ async function key(vkey, as, want) {
 	return { vkey, as, want, name, id, type: bytes[0], bytes: bytes.slice(1) };
 }
 
-// signature says whether a key signed, as a log (type 1) or a witness (4).
+// signature says whether a key signed: a log's is of type 1, a witness's of 4.
 async function signature(k, { sigs, text }) {
 	let { sig } = sigs.find((s) => s.name === k.name && s.id === k.id) ?? {}, when = "";
-	if (!sig) return { state: "absent", why: "has not signed" };
-	if (k.type !== k.want) return { state: "unknown", why: `this browser cannot check keys of type ${k.type}` };
+	if (!sig) return ["absent", "has not signed"];
+	if (k.type !== k.want) return ["unknown", `this browser cannot check type ${k.type}`];
 	if (k.type === 4 && sig.length === 72) {
 		const time = new DataView(sig.buffer).getBigUint64(0);
 		text = `cosignature/v1\ntime ${time}\n${text}`;
 		sig = sig.slice(8);
-		if (time < 1n << 37n) when = " at " + new Date(Number(time) * 1000).toISOString();
+		when = " at " + new Date(Number(time) * 1000).toISOString();
 	}
 	const ok = await crypto.subtle.importKey("raw", k.bytes, "Ed25519", false, ["verify"])
 		.then((pub) => crypto.subtle.verify("Ed25519", pub, sig, utf8(text))).catch(() => false);
-	return ok ? { state: "ok", why: "signed" + when } : { state: "bad", why: "wrong signature" };
+	return ok ? ["ok", "signed" + when] : ["bad", "wrong signature"];
 }
 
 // policy reads lines log, witness, group and quorum. There may be no others.
@@ -77,7 +77,7 @@ async function policy(text) {
 		const [word, name, arg, ...more] = line.split(/[ \t]+/).filter(Boolean);
 		if (!word || word[0] === "#") continue;
 		const known = name === "none" || p.named.has(name);
-		if (word === "log") p.logs.push(await key(name, "log " + name, 1));
+		if (word === "log") p.logs.push(await key(name, "log", 1));
 		else if (word === "quorum" && known && !p.quorum) p.quorum = name;
 		else if (word === "witness" && !known) p.named.set(name, await key(arg, "witness " + name, 4));
 		else if (word === "group" && !known && more.every((m) => p.named.has(m))) {
@@ -88,18 +88,17 @@ async function policy(text) {
 	return p.quorum ? p : fail("policy: no quorum");
 }
 
-// quorum is {state, why} of a name of a policy whose witnesses have states.
+// quorum is the state and the text of a name in a policy.
 function quorum(p, name) {
-	if (name === "none") return { state: "ok", why: "none is asked for" };
+	if (name === "none") return ["ok", "none is asked for"];
 	const { k, members, state } = p.named.get(name);
-	if (!members) return { state, why: `${name} ${glyphs[state]}` };
-	const all = members.map((m) => quorum(p, m)), ok = all.filter((m) => m.state === "ok").length;
-	const unknown = all.filter((m) => m.state === "unknown").length;
-	return { state: ok >= k ? "ok" : ok + unknown >= k ? "unknown" : "absent", why: `${k} of (${all.map((m) => m.why).join(", ")})` };
+	if (!members) return [state, `${name} ${glyphs[state]}`];
+	const all = members.map((m) => quorum(p, m)), count = (...states) => all.filter(([s]) => states.includes(s)).length;
+	return [count("ok") >= k ? "ok" : count("ok", "unknown") >= k ? "unknown" : "bad", `${k} of (${all.map(([, text]) => text).join(", ")})`];
 }
 
-// check holds a signed checkpoint to a policy. Its steps are {state, text}; whether
-// it matters that somebody has not signed is for the quorum to say.
+// check holds a signed checkpoint to a policy. Its steps are {state, text}. Whether it
+// matters who has not signed, the quorum says.
 async function check(signed, policyText) {
 	const steps = [];
 	try {
@@ -107,13 +106,14 @@ async function check(signed, policyText) {
 		if (why) return { ...c, state: "unknown", why, steps };
 		const p = await policy(policyText);
 		for (const k of [...p.logs, ...p.named.values()].filter((k) => k.vkey)) {
-			Object.assign(k, await signature(k, c));
-			steps.push({ state: k.state, text: `${k.as}: ${k.why}` });
+			const [state, why] = await signature(k, c);
+			k.state = state;
+			steps.push({ state, text: `${k.as}: ${why}` });
 		}
-		const q = quorum(p, p.quorum), log = p.logs.find((k) => k.name === c.origin && k.state !== "absent");
-		steps.push({ state: q.state === "absent" ? "bad" : q.state, text: `quorum: ${q.why}` });
+		const [met, text] = quorum(p, p.quorum), log = p.logs.find((k) => k.name === c.origin && k.state !== "absent");
+		steps.push({ state: met === "absent" ? "bad" : met, text: "quorum: " + text });
 		if (!log) fail("no log of the policy signed");
-		const state = steps.some((s) => s.state === "bad") ? "bad" : worst([log.state, q.state]);
+		const state = steps.some((s) => s.state === "bad") ? "bad" : worst([log.state, met]);
 		return { ...c, state, why: steps.find((s) => s.state === state).text, steps, vkey: log.vkey };
 	} catch (e) {
 		steps.push({ state: "bad", text: e.message });
@@ -121,8 +121,8 @@ async function check(signed, policyText) {
 	}
 }
 
-// climb goes from a node to the root. Each step is {left, right, hash}; old is the hash
-// if nothing were to the right of the node.
+// climb goes from a node to the root, by steps {left, right, hash}. Without what is to
+// the right of the node, it comes to old.
 async function climb(at, last, seed, path, root, oldRoot) {
 	const steps = [];
 	let hash = seed, old = seed, tooLong = false;
