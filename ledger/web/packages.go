@@ -29,6 +29,7 @@ type packagesView struct {
 	// Listed are the packages that somebody who is heard names, and Unheard the others.
 	Listed        int      `json:"listed"`
 	Unheard       int      `json:"unheard"`
+	Judged        bool     `json:"judged"` // by a policy; else nobody is heard
 	Distributions []string `json:"distributions"`
 	Archs         []string `json:"archs"`
 
@@ -119,11 +120,15 @@ func (s *Site) packages(r *http.Request) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking for the number of packages: %w", err)
 	}
+	state, err := s.cfg.Survey.State(r.Context())
+	if err != nil {
+		return nil, fmt.Errorf("asking how the table stands: %w", err)
+	}
 	v := &packagesView{
 		Rebuilders: list(found.Rebuilders), Rows: rowsOf(found), Total: found.Total,
 		Verdicts: newVerdictSplit(found.Counts), Listed: summary.Packages, Unheard: summary.Unheard,
 		Distributions: list(found.Distributions), Archs: list(found.Archs),
-		Asked: a, Legend: wordOrder, Fits: len(found.Rebuilders) <= maxFits, StripHeight: stripHeight(summary.Packages),
+		Judged: state.Policy != "", Asked: a, Legend: wordOrder, Fits: len(found.Rebuilders) <= maxFits, StripHeight: stripHeight(summary.Packages),
 	}
 	v.Choices = [2][]string{choices(v.Distributions, maxParameter["distribution"]), choices(v.Archs, maxParameter["arch"])}
 	v.Words = wordRows(found, v.Verdicts.Total)

@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -84,7 +85,7 @@ func TestPackages(t *testing.T) {
 	body := wantsText(t, site, "/packages", http.StatusOK,
 		"Of 8 packages: 6 reproduced, 1 build failed, 1 not enough evidence.",
 		"all 8", "✓ reproduced 6", "✗ differs 0", "· not tried 0",
-		"also what nobody whom the policy hears names (12)",
+		"everyone: also what nobody whom the policy hears names (12)",
 		"Verdict Package alice bob carol others",
 		"! build failed pkg:deb/debian/ ", "+7", "not heard",
 		"✓ obtained it 6 75 % 7 88 % 6 75 %", "· says nothing 1 13 % 0 0 % 1 13 %",
@@ -132,6 +133,7 @@ func TestPackagesOfNothing(t *testing.T) {
 	wantsText(t, newSite(t, nil, nil), "/packages", http.StatusNotFound, "keeps no table of packages", "verdicts.database")
 	wantsText(t, newSite(t, &fakeSurvey{}, nil), "/packages", http.StatusOK, "Nothing is logged about any package yet.")
 	twinOf(t, newSite(t, &fakeSurvey{}, nil), "/packages.json")
+	wantsText(t, newSite(t, &fakeSurvey{}, nil), "/packages", http.StatusOK, "names no policy: everybody is listed")
 	unheard := &fakeSurvey{summary: survey.Summary{Unheard: 3}}
 	wantsText(t, newSite(t, unheard, nil), "/packages", http.StatusOK, "Show what others name: 3")
 }
@@ -215,6 +217,33 @@ func TestStrip(t *testing.T) {
 	if status, _ := get(t, newSite(t, nil, nil), "/packages/strip.png"); status != http.StatusNotFound {
 		t.Errorf("without a table: %d", status)
 	}
+}
+
+func FuzzAsked(f *testing.F) {
+	for _, query := range []string{"verdict=failed&limit=7", "q=%00&everyone=1&order=name&from=x", "arch=a&arch=b", "%zz", "limit=01"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			return
+		}
+		a, err := parseAsked(values)
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(a.path("from", a.From))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseAsked(u.Query())
+		if err != nil {
+			t.Fatalf("%s: %v", u, err)
+		}
+		if diff := cmp.Diff(a.Filter, again.Filter); diff != "" || a.Limit > survey.MaxRows {
+			t.Errorf("%s (-first +again):\n%s", u, diff)
+		}
+	})
 }
 
 // BenchmarkPackages draws the first page of a matrix of 35,000 packages and 8 rebuilders.

@@ -69,6 +69,7 @@ func (s *Site) funcs() template.FuncMap {
 		"path":   pathOf,
 		"query":  url.QueryEscape,
 		"add":    func(a, b int) int { return a + b },
+		"called": displayed,
 		// entry finds an entry's index; the others put statements into words.
 		"entry":       entryOf,
 		"saying":      saying,
