@@ -185,6 +185,10 @@ func byLayer(n int, edges []layered.Edge) []int {
 	return order
 }
 
+// maxLinked is the longest name that a link has; what has a longer one is linked to by
+// its digest.
+const maxLinked = 1000
+
 // node returns what the page shows of a node.
 func (a *ancestry) node(n int, q bootstrapQuery, shown *laid, place []int) bootstrapNode {
 	from := &a.Nodes[n]
@@ -203,7 +207,7 @@ func (a *ancestry) node(n int, q bootstrapQuery, shown *laid, place []int) boots
 	slices.Sort(b.From)
 	if from.Built {
 		name := from.Package
-		if name == "" {
+		if name == "" || len(name) > maxLinked {
 			name = string(from.Digest)
 		}
 		b.Href = pathOf("/p/", name)

@@ -200,6 +200,9 @@ func (v *bootstrapView) fill(g *survey.Graph, q bootstrapQuery) error {
 	if len(g.Nodes) == 0 {
 		return survey.ErrNotFound
 	}
+	if len(q.to) > maxChoice {
+		q.to = string(g.Target) // every row has links with it
+	}
 	a := newAncestry(g)
 	via := -1
 	if q.via != "" {

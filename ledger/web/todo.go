@@ -12,7 +12,6 @@ var errUnwritten = reason.Errorf(reason.InternalError, "this page is not written
 func (s *Site) front(*http.Request) (*page, error)      { return nil, errUnwritten }
 func (s *Site) packages(*http.Request) (*page, error)   { return nil, errUnwritten }
 func (s *Site) log(*http.Request) (*page, error)        { return nil, errUnwritten }
-func (s *Site) witnesses(*http.Request) (*page, error)  { return nil, errUnwritten }
 func (s *Site) rebuilders(*http.Request) (*page, error) { return nil, errUnwritten }
 func (s *Site) rebuilder(*http.Request) (*page, error)  { return nil, errUnwritten }
 func (s *Site) compare(*http.Request) (*page, error)    { return nil, errUnwritten }
