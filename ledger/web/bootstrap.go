@@ -213,8 +213,8 @@ func (v *bootstrapView) fill(g *survey.Graph, q bootstrapQuery) error {
 	}
 	v.To, v.Target, v.Verdict, v.Via = q.to, g.Target, g.Nodes[0].Verdict, q.via
 	v.Rebuilders, v.Truncated, v.Sources = g.Rebuilders, g.Truncated, q.sources
-	shown := a.lay(q)
 	chain := a.chain(via)
+	shown := a.lay(q, chain)
 	order, place := shown.table()
 	for _, n := range order {
 		v.Nodes = append(v.Nodes, a.node(n, q, shown, place))

@@ -188,58 +188,61 @@ func names(v *bootstrapView, list []int) string {
 	return strings.Join(b, " ")
 }
 
+// handMade are graphs of which it is known what a person should see.
+var handMade = map[string]struct {
+	lines                       []string
+	via                         string
+	path, frontier, seeds, gaps string
+	cycles                      int
+}{
+	"all reproduced": {
+		lines: []string{"a (reproduced) (3): seed-x source-a", "b (reproduced) (3): a source-b"},
+		path:  "seed-x a b", seeds: "seed-x",
+	},
+	"the frontier is what can be rebuilt next, and nothing behind it": {
+		lines: []string{"a (reproduced) (3): seed-x", "b (unproven) (1): a", "c (untried): seed-x", "d (differs) (1): b c", "e (untried): d"},
+		path:  "seed-x a b d e", frontier: "c b", seeds: "seed-x",
+	},
+	"a failed build is on the frontier, and what is stale or differs": {
+		lines: []string{"a (failed): seed-x", "b (differs) (2): seed-x", "c (reproduced) (3): a b"},
+		path:  "seed-x a c", frontier: "a b", seeds: "seed-x",
+	},
+	"a seed that the policy does not name is no ground": {
+		lines: []string{"a (untried): stray-x", "b (untried): a"},
+		path:  "stray-x a b", seeds: "stray-x",
+	},
+	"neither is what is of unknown origin": {
+		lines: []string{"a (untried): lost seed-x", "b (untried): a", "c (untried):", "d (untried): b c"},
+		path:  "seed-x a b d", seeds: "seed-x", gaps: "lost c",
+	},
+	"through another": {
+		lines: []string{"a (reproduced) (3): seed-x", "b (reproduced) (3): a", "c (reproduced) (3): seed-y", "d (reproduced) (3): b c"},
+		via:   "c", path: "seed-y c d", seeds: "seed-x seed-y",
+	},
+	"through a source": {
+		lines: []string{"a (reproduced) (3): seed-x", "b (reproduced) (3): a source-b"},
+		via:   "source-b", path: "source-b b", seeds: "seed-x",
+	},
+	"without a seed": {
+		lines: []string{"a (reproduced) (3): lost", "b (untried): a source-b"},
+		path:  "lost a b", frontier: "b", gaps: "lost",
+	},
+	"a cycle is no ground": {
+		lines: []string{"a (untried): seed-x b", "b (untried): a", "c (untried): b"},
+		path:  "seed-x a b c", seeds: "seed-x", cycles: 1,
+	},
+	"made from itself": {
+		lines: []string{"a (untried): seed-x a"},
+		path:  "seed-x a", seeds: "seed-x", cycles: 1,
+	},
+	"what is not connected is on no path": {
+		lines: []string{"z (untried): seed-z", "a (reproduced) (3): seed-x"},
+		via:   "z", path: "", frontier: "z", seeds: "seed-x seed-z",
+	},
+}
+
 func TestBootstrapOfHandMadeGraphs(t *testing.T) {
-	for name, test := range map[string]struct {
-		lines                       []string
-		via                         string
-		path, frontier, seeds, gaps string
-		cycles                      int
-	}{
-		"all reproduced": {
-			lines: []string{"a (reproduced) (3): seed-x source-a", "b (reproduced) (3): a source-b"},
-			path:  "seed-x a b", seeds: "seed-x",
-		},
-		"the frontier is what can be rebuilt next, and nothing behind it": {
-			lines: []string{"a (reproduced) (3): seed-x", "b (unproven) (1): a", "c (untried): seed-x", "d (differs) (1): b c", "e (untried): d"},
-			path:  "seed-x a b d e", frontier: "c b", seeds: "seed-x",
-		},
-		"a failed build is on the frontier, and what is stale or differs": {
-			lines: []string{"a (failed): seed-x", "b (differs) (2): seed-x", "c (reproduced) (3): a b"},
-			path:  "seed-x a c", frontier: "a b", seeds: "seed-x",
-		},
-		"a seed that the policy does not name is no ground": {
-			lines: []string{"a (untried): stray-x", "b (untried): a"},
-			path:  "stray-x a b", seeds: "stray-x",
-		},
-		"neither is what is of unknown origin": {
-			lines: []string{"a (untried): lost seed-x", "b (untried): a", "c (untried):", "d (untried): b c"},
-			path:  "seed-x a b d", seeds: "seed-x", gaps: "lost c",
-		},
-		"through another": {
-			lines: []string{"a (reproduced) (3): seed-x", "b (reproduced) (3): a", "c (reproduced) (3): seed-y", "d (reproduced) (3): b c"},
-			via:   "c", path: "seed-y c d", seeds: "seed-x seed-y",
-		},
-		"through a source": {
-			lines: []string{"a (reproduced) (3): seed-x", "b (reproduced) (3): a source-b"},
-			via:   "source-b", path: "source-b b", seeds: "seed-x",
-		},
-		"without a seed": {
-			lines: []string{"a (reproduced) (3): lost", "b (untried): a source-b"},
-			path:  "lost a b", frontier: "b", gaps: "lost",
-		},
-		"a cycle is no ground": {
-			lines: []string{"a (untried): seed-x b", "b (untried): a", "c (untried): b"},
-			path:  "seed-x a b c", seeds: "seed-x", cycles: 1,
-		},
-		"made from itself": {
-			lines: []string{"a (untried): seed-x a"},
-			path:  "seed-x a", seeds: "seed-x", cycles: 1,
-		},
-		"what is not connected is on no path": {
-			lines: []string{"z (untried): seed-z", "a (reproduced) (3): seed-x"},
-			via:   "z", path: "", frontier: "z", seeds: "seed-x seed-z",
-		},
-	} {
+	for name, test := range handMade {
 		t.Run(name, func(t *testing.T) {
 			q := bootstrapQuery{to: "x"}
 			if test.via != "" {

@@ -118,77 +118,83 @@ func TestWitnessesTwin(t *testing.T) {
 	}
 }
 
-func TestWitnessesThatAreLacking(t *testing.T) {
-	use := func(cfg *Config, p *policy.Policy, latest *checkpoint.Published) {
-		cfg.Policy, cfg.Board = p, checkpoint.NewBoard()
-		if err := cfg.Board.Show(latest); err != nil {
-			t.Fatal(err)
-		}
+// use makes a Site's policy and checkpoint others.
+func use(t testing.TB, cfg *Config, p *policy.Policy, latest *checkpoint.Published) {
+	t.Helper()
+	cfg.Policy, cfg.Board = p, checkpoint.NewBoard()
+	if err := cfg.Board.Show(latest); err != nil {
+		t.Fatal(err)
 	}
-	for name, test := range map[string]struct {
-		change func(*Config)
-		want   []string
-		not    []string
-	}{
-		"no witnesses": {
-			func(cfg *Config) {
-				p, latest := witnessed(t, "quorum none", 0, 0)
-				use(cfg, p, latest)
-			},
-			[]string{"nobody but the log itself vouches for its checkpoints", "quorum none"}, []string{"✓", "<svg class=\"ring"},
+}
+
+// lacking are ledgers that lack something, what their page says and what it does not.
+var lacking = map[string]struct {
+	change func(testing.TB, *Config)
+	want   []string
+	not    []string
+}{
+	"no witnesses": {
+		func(t testing.TB, cfg *Config) {
+			p, latest := witnessed(t, "quorum none", 0, 0)
+			use(t, cfg, p, latest)
 		},
-		"none that is asked for": {
-			func(cfg *Config) {
-				p, latest := witnessed(t, "quorum none", 2, 0)
-				use(cfg, p, latest)
-			},
-			[]string{"no witnesses are asked for", "The policy asks for none of them.", "(not in the quorum)"}, []string{"quorum is met"},
+		[]string{"nobody but the log itself vouches for its checkpoints", "quorum none"}, []string{"✓", "<svg class=\"ring"},
+	},
+	"none that is asked for": {
+		func(t testing.TB, cfg *Config) {
+			p, latest := witnessed(t, "quorum none", 2, 0)
+			use(t, cfg, p, latest)
 		},
-		"no checkpoint": {
-			func(cfg *Config) { cfg.Board = checkpoint.NewBoard() },
-			[]string{"No checkpoint is published yet.", "0 of 3"}, []string{"✓ cosigned", "quorum is met"},
+		[]string{"no witnesses are asked for", "The policy asks for none of them.", "(not in the quorum)"}, []string{"quorum is met"},
+	},
+	"no checkpoint": {
+		func(_ testing.TB, cfg *Config) { cfg.Board = checkpoint.NewBoard() },
+		[]string{"No checkpoint is published yet.", "0 of 3"}, []string{"✓ cosigned", "quorum is met"},
+	},
+	"too few": {
+		func(t testing.TB, cfg *Config) {
+			p, latest := witnessed(t, "group g 2 w1 w2 w3\nquorum g", 3, 1)
+			use(t, cfg, p, latest)
 		},
-		"too few": {
-			func(cfg *Config) {
-				p, latest := witnessed(t, "group g 2 w1 w2 w3\nquorum g", 3, 1)
-				use(cfg, p, latest)
-			},
-			[]string{"The quorum is not met.", "missing: 1 more of w2, w3 for group g", "1 of 3 witnesses, quorum not met"}, []string{"✓ needs", "<path class=\"reproduced\""},
+		[]string{"The quorum is not met.", "missing: 1 more of w2, w3 for group g", "1 of 3 witnesses, quorum not met"}, []string{"✓ needs", "<path class=\"reproduced\""},
+	},
+	"a forged checkpoint": {
+		func(t testing.TB, cfg *Config) {
+			p, latest := witnessed(t, "group g 2 w1 w2 w3\nquorum g", 3, 3)
+			latest.Signed = []byte(strings.Replace(string(latest.Signed), "1234567", "1234568", 1))
+			use(t, cfg, p, latest)
 		},
-		"a forged checkpoint": {
-			func(cfg *Config) {
-				p, latest := witnessed(t, "group g 2 w1 w2 w3\nquorum g", 3, 3)
-				latest.Signed = []byte(strings.Replace(string(latest.Signed), "1234567", "1234568", 1))
-				use(cfg, p, latest)
-			},
-			[]string{"The signatures of the published checkpoint do not verify.", "The quorum is not met."}, []string{"✓ cosigned"},
+		[]string{"The signatures of the published checkpoint do not verify.", "The quorum is not met."}, []string{"✓ cosigned"},
+	},
+	"no evidence": {
+		func(t testing.TB, cfg *Config) { cfg.Evidence = func() ([]Evidence, error) { return nil, nil } },
+		[]string{"None is kept here."}, []string{"not known", "cairn log consistency"},
+	},
+	"evidence": {
+		func(t testing.TB, cfg *Config) {
+			cfg.Evidence = func() ([]Evidence, error) {
+				return []Evidence{{"<b>rollback-7", now.Add(-48 * time.Hour), "log\n7\n<script>\u202e"}}, nil
+			}
 		},
-		"no evidence": {
-			func(cfg *Config) { cfg.Evidence = func() ([]Evidence, error) { return nil, nil } },
-			[]string{"None is kept here."}, []string{"not known", "cairn log consistency"},
+		[]string{"&lt;b&gt;rollback-7", "age 2 d", "log\n7\n&lt;script&gt;\\u202e</pre>", "cairn log consistency FILE --ledger DIRECTORY"}, []string{"None is kept", "<script>\\"},
+	},
+	"evidence that cannot be read": {
+		func(t testing.TB, cfg *Config) {
+			cfg.Evidence = func() ([]Evidence, error) { return nil, errors.New("/secret/path") }
 		},
-		"evidence": {
-			func(cfg *Config) {
-				cfg.Evidence = func() ([]Evidence, error) {
-					return []Evidence{{"<b>rollback-7", now.Add(-48 * time.Hour), "log\n7\n<script>\u202e"}}, nil
-				}
-			},
-			[]string{"&lt;b&gt;rollback-7", "age 2 d", "log\n7\n&lt;script&gt;\\u202e</pre>", "cairn log consistency FILE --ledger DIRECTORY"}, []string{"None is kept", "<script>\\"},
-		},
-		"evidence that cannot be read": {
-			func(cfg *Config) {
-				cfg.Evidence = func() ([]Evidence, error) { return nil, errors.New("/secret/path") }
-			},
-			[]string{"Whether any is kept here is not known."}, []string{"None is kept", "secret"},
-		},
-		"no table": {
-			func(cfg *Config) { cfg.Survey = nil },
-			[]string{"<code>verdicts.database</code>", "not kept here"}, []string{`class="lanes"`},
-		},
-		"an empty table": {func(*Config) {}, []string{"Nothing is kept yet."}, []string{`class="lanes"`}},
-	} {
+		[]string{"Whether any is kept here is not known."}, []string{"None is kept", "secret"},
+	},
+	"no table": {
+		func(t testing.TB, cfg *Config) { cfg.Survey = nil },
+		[]string{"<code>verdicts.database</code>", "not kept here"}, []string{`class="lanes"`},
+	},
+	"an empty table": {func(testing.TB, *Config) {}, []string{"Nothing is kept yet."}, []string{`class="lanes"`}},
+}
+
+func TestWitnessesThatAreLacking(t *testing.T) {
+	for name, test := range lacking {
 		t.Run(name, func(t *testing.T) {
-			status, body := get(t, witnessSite(t, &fakeSurvey{}, test.change), "/witnesses")
+			status, body := get(t, witnessSite(t, &fakeSurvey{}, func(cfg *Config) { test.change(t, cfg) }), "/witnesses")
 			if status != http.StatusOK {
 				t.Fatal(status, body)
 			}
