@@ -38,6 +38,7 @@ type bootstrapView struct {
 
 	At      int           `json:"-"` // number of the target
 	Choices []string      `json:"-"`
+	Default bool          `json:"-"` // nothing was asked for
 	Drawing *graphDrawing `json:"-"`
 	Sources bool          `json:"-"` // whether they are drawn
 	Links   graphLinks    `json:"-"`
@@ -145,6 +146,7 @@ func (s *Site) bootstrap(r *http.Request) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.Default = q.to == ""
 	target, err := s.bootstrapTarget(r, &q, listed.Rows)
 	if err != nil || target == "" {
 		return p, err

@@ -76,6 +76,28 @@ func TestBootstrapPage(t *testing.T) {
 	}
 }
 
+func TestBootstrapSaysWhatItShows(t *testing.T) {
+	g := treeOf(t, "pallet-ladder")
+	g.Truncated = true
+	site := newSite(t, surveyOf(g, "ladder"), nil)
+	const chosen, cut = "this is the one that something was logged about last", "There is more than is drawn"
+	via := "&amp;via=sha256%3A" + leaf.SHA256([]byte("user-wc")).Hex()
+	_, first := get(t, site, "/bootstrap")
+	_, asked := get(t, site, "/bootstrap?to=ladder&via="+string(leaf.SHA256([]byte("user-wc"))))
+	if !strings.Contains(first, chosen) || strings.Contains(asked, chosen) {
+		t.Error("the page does not say what it chose")
+	}
+	if !strings.Contains(first, cut) {
+		t.Error("the page does not say that it is truncated")
+	}
+	if !strings.Contains(first, `<a href="/bootstrap?to=ladder`+via+`" aria-label="Path through user-wc">path through here</a>`) {
+		t.Error("no link to the path through user-wc")
+	}
+	if !strings.Contains(asked, "The bold path leads through <code") || !strings.Contains(asked, `<a href="/bootstrap?to=ladder">Draw the longest one</a>`) {
+		t.Error("the page does not say which path it shows")
+	}
+}
+
 func TestBootstrapTwin(t *testing.T) {
 	g := graphOf(t, "a (reproduced) (3): seed-x source-a source-b", "b (unproven) (1): a")
 	site := newSite(t, surveyOf(g, "b"), nil)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ func (v *witnessesView) latest(s *Site) []note.Signature {
 
 // those lists the policy's witnesses, and which of them the signatures are by.
 func (v *witnessesView) those(p *policy.Policy, sigs []note.Signature) {
-	asked := make(map[string]bool)
+	asked := make(map[string]bool) // by name, quoted where the explanation quotes it
 	e := p.Explain("", nil)
 	var walk func(n *policy.Node)
 	walk = func(n *policy.Node) {
@@ -136,7 +137,7 @@ func (v *witnessesView) those(p *policy.Policy, sigs []note.Signature) {
 	}
 	walk(&e.Quorum)
 	for _, w := range p.Witnesses() {
-		line := witnessView{Name: w.Name, Key: w.Verifier.Name(), VKey: w.VKey, URL: w.URL, Asked: asked[w.Name]}
+		line := witnessView{Name: w.Name, Key: w.Verifier.Name(), VKey: w.VKey, URL: w.URL, Asked: asked[w.Name] || asked[strconv.Quote(w.Name)]}
 		for _, sig := range sigs {
 			if sig.Name != w.Verifier.Name() || sig.Hash != w.Verifier.KeyHash() {
 				continue
