@@ -90,7 +90,7 @@ func TestBootstrapSaysWhatItShows(t *testing.T) {
 	if !strings.Contains(first, cut) {
 		t.Error("the page does not say that it is truncated")
 	}
-	if !strings.Contains(first, `<a href="/bootstrap?to=ladder`+via+`" aria-label="Path through user-wc">path through here</a>`) {
+	if !strings.Contains(first, `<a href="/bootstrap?to=ladder`+via+`" aria-label="path through here: user-wc">path through here</a>`) {
 		t.Error("no link to the path through user-wc")
 	}
 	if !strings.Contains(asked, "The bold path leads through <code") || !strings.Contains(asked, `<a href="/bootstrap?to=ladder">Draw the longest one</a>`) {
