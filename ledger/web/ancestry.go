@@ -112,19 +112,30 @@ func (a *ancestry) those(nodes []int, kind nodeKind) (list []int) {
 	return list
 }
 
-// way is a chain of builds: of two, that which touches a seed is better, and then the
-// longer.
+// way is a chain of builds: of two, that which touches a better end is better, and then
+// the longer.
 type way struct {
-	seeded bool
+	end    int // of the chain: what it is worth
 	length int
 	next   int // the node before or behind; -1 for none
 }
 
 func (w way) better(than way) bool {
-	if w.seeded != than.seeded {
-		return w.seeded
+	if w.end != than.end {
+		return w.end > than.end
 	}
 	return w.length > than.length
+}
+
+// begins returns how well a chain begins at a node: best at a seed of the policy.
+func (a *ancestry) begins(n int) int {
+	switch {
+	case a.kinds[n] != kindSeed:
+		return 0
+	case !a.Nodes[n].Pinned:
+		return 1
+	}
+	return 2
 }
 
 // chain returns the longest chain of builds from a seed to the target, or, if via is not
@@ -141,18 +152,21 @@ func (a *ancestry) chain(via int) []int {
 		}
 	}
 	for _, v := range order {
-		up[v] = way{a.kinds[v] == kindSeed, 1, -1}
+		up[v] = way{a.begins(v), 1, -1}
 		for _, u := range prev[v] {
-			if w := (way{up[u].seeded, up[u].length + 1, u}); w.better(up[v]) {
+			if w := (way{up[u].end, up[u].length + 1, u}); w.better(up[v]) {
 				up[v] = w
 			}
 		}
 	}
 	const target = 0
 	for _, v := range slices.Backward(order) {
-		down[v] = way{v == target, 1, -1}
+		down[v] = way{0, 1, -1}
+		if v == target {
+			down[v].end = 1
+		}
 		for _, u := range next[v] {
-			if w := (way{down[u].seeded, down[u].length + 1, u}); v != target && w.better(down[v]) {
+			if w := (way{down[u].end, down[u].length + 1, u}); v != target && w.better(down[v]) {
 				down[v] = w
 			}
 		}
@@ -160,7 +174,7 @@ func (a *ancestry) chain(via int) []int {
 	if via < 0 {
 		via = target
 	}
-	if !down[via].seeded {
+	if down[via].end == 0 {
 		return nil
 	}
 	chain := []int{via}
@@ -185,6 +199,10 @@ func byLayer(n int, edges []layered.Edge) []int {
 	return order
 }
 
+// maxLinked is the longest name that a link has; what has a longer one is linked to by
+// its digest.
+const maxLinked = 1000
+
 // node returns what the page shows of a node.
 func (a *ancestry) node(n int, q bootstrapQuery, shown *laid, place []int) bootstrapNode {
 	from := &a.Nodes[n]
@@ -203,7 +221,7 @@ func (a *ancestry) node(n int, q bootstrapQuery, shown *laid, place []int) boots
 	slices.Sort(b.From)
 	if from.Built {
 		name := from.Package
-		if name == "" {
+		if name == "" || len(name) > maxLinked {
 			name = string(from.Digest)
 		}
 		b.Href = pathOf("/p/", name)

@@ -38,6 +38,7 @@ type bootstrapView struct {
 
 	At      int           `json:"-"` // number of the target
 	Choices []string      `json:"-"`
+	Default bool          `json:"-"` // nothing was asked for
 	Drawing *graphDrawing `json:"-"`
 	Sources bool          `json:"-"` // whether they are drawn
 	Links   graphLinks    `json:"-"`
@@ -145,6 +146,7 @@ func (s *Site) bootstrap(r *http.Request) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.Default = q.to == ""
 	target, err := s.bootstrapTarget(r, &q, listed.Rows)
 	if err != nil || target == "" {
 		return p, err
@@ -200,6 +202,9 @@ func (v *bootstrapView) fill(g *survey.Graph, q bootstrapQuery) error {
 	if len(g.Nodes) == 0 {
 		return survey.ErrNotFound
 	}
+	if len(q.to) > maxChoice {
+		q.to = string(g.Target) // every row has links with it
+	}
 	a := newAncestry(g)
 	via := -1
 	if q.via != "" {
@@ -210,8 +215,8 @@ func (v *bootstrapView) fill(g *survey.Graph, q bootstrapQuery) error {
 	}
 	v.To, v.Target, v.Verdict, v.Via = q.to, g.Target, g.Nodes[0].Verdict, q.via
 	v.Rebuilders, v.Truncated, v.Sources = g.Rebuilders, g.Truncated, q.sources
-	shown := a.lay(q)
 	chain := a.chain(via)
+	shown := a.lay(q, chain)
 	order, place := shown.table()
 	for _, n := range order {
 		v.Nodes = append(v.Nodes, a.node(n, q, shown, place))

@@ -168,3 +168,176 @@ func surveyOf(g *survey.Graph, name string) *fakeSurvey {
 		graphs:   map[leaf.Digest]*survey.Graph{g.Target: g},
 	}
 }
+
+// bootstrapOf returns the view of a graph.
+func bootstrapOf(t testing.TB, g *survey.Graph, q bootstrapQuery) *bootstrapView {
+	t.Helper()
+	v := &bootstrapView{}
+	if err := v.fill(g, q); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// names returns the names of nodes of a view.
+func names(v *bootstrapView, list []int) string {
+	var b []string
+	for _, i := range list {
+		b = append(b, v.Nodes[i].Name)
+	}
+	return strings.Join(b, " ")
+}
+
+// handMade are graphs of which it is known what a person should see.
+var handMade = map[string]struct {
+	lines                       []string
+	via                         string
+	path, frontier, seeds, gaps string
+	cycles                      int
+}{
+	"all reproduced": {
+		lines: []string{"a (reproduced) (3): seed-x source-a", "b (reproduced) (3): a source-b"},
+		path:  "seed-x a b", seeds: "seed-x",
+	},
+	"the frontier is what can be rebuilt next, and nothing behind it": {
+		lines: []string{"a (reproduced) (3): seed-x", "b (unproven) (1): a", "c (untried): seed-x", "d (differs) (1): b c", "e (untried): d"},
+		path:  "seed-x a b d e", frontier: "c b", seeds: "seed-x",
+	},
+	"a failed build is on the frontier, and what is stale or differs": {
+		lines: []string{"a (failed): seed-x", "b (differs) (2): seed-x", "c (reproduced) (3): a b"},
+		path:  "seed-x a c", frontier: "a b", seeds: "seed-x",
+	},
+	"a seed that the policy does not name is no ground": {
+		lines: []string{"a (untried): stray-x", "b (untried): a"},
+		path:  "stray-x a b", seeds: "stray-x",
+	},
+	"neither is what is of unknown origin": {
+		lines: []string{"a (untried): lost seed-x", "b (untried): a", "c (untried):", "d (untried): b c"},
+		path:  "seed-x a b d", seeds: "seed-x", gaps: "lost c",
+	},
+	"through another": {
+		lines: []string{"a (reproduced) (3): seed-x", "b (reproduced) (3): a", "c (reproduced) (3): seed-y", "d (reproduced) (3): b c"},
+		via:   "c", path: "seed-y c d", seeds: "seed-x seed-y",
+	},
+	"through a source": {
+		lines: []string{"a (reproduced) (3): seed-x", "b (reproduced) (3): a source-b"},
+		via:   "source-b", path: "source-b b", seeds: "seed-x",
+	},
+	"without a seed": {
+		lines: []string{"a (reproduced) (3): lost", "b (untried): a source-b"},
+		path:  "lost a b", frontier: "b", gaps: "lost",
+	},
+	"a cycle is no ground": {
+		lines: []string{"a (untried): seed-x b", "b (untried): a", "c (untried): b"},
+		path:  "seed-x a b c", seeds: "seed-x", cycles: 1,
+	},
+	"made from itself": {
+		lines: []string{"a (untried): seed-x a"},
+		path:  "seed-x a", seeds: "seed-x", cycles: 1,
+	},
+	"what is not connected is on no path": {
+		lines: []string{"z (untried): seed-z", "a (reproduced) (3): seed-x"},
+		via:   "z", path: "", frontier: "z", seeds: "seed-x seed-z",
+	},
+}
+
+func TestBootstrapOfHandMadeGraphs(t *testing.T) {
+	for name, test := range handMade {
+		t.Run(name, func(t *testing.T) {
+			q := bootstrapQuery{to: "x"}
+			if test.via != "" {
+				q.via = leaf.SHA256([]byte(test.via))
+			}
+			v := bootstrapOf(t, graphOf(t, test.lines...), q)
+			sorted := func(text string) string {
+				list := strings.Fields(text)
+				slices.Sort(list)
+				return strings.Join(list, " ")
+			}
+			for what, pair := range map[string][2]string{
+				"path":     {names(v, v.Path), test.path},
+				"frontier": {sorted(names(v, v.Frontier)), sorted(test.frontier)},
+				"seeds":    {sorted(names(v, v.Seeds)), sorted(test.seeds)},
+				"gaps":     {sorted(names(v, v.Gaps)), sorted(test.gaps)},
+			} {
+				if pair[0] != pair[1] {
+					t.Errorf("%s: %q, want %q", what, pair[0], pair[1])
+				}
+			}
+			if len(v.Cycles) != test.cycles || len(v.Drawing.Cycles) != test.cycles {
+				t.Errorf("%d cycles, %d drawn, want %d", len(v.Cycles), len(v.Drawing.Cycles), test.cycles)
+			}
+			checkDrawing(t, v)
+		})
+	}
+}
+
+// checkDrawing holds a drawing to what a person sees: boxes beside each other, what is
+// made from something to the right of it, and a bold path that is connected.
+func checkDrawing(t *testing.T, v *bootstrapView) {
+	t.Helper()
+	d := v.Drawing
+	if len(d.Nodes) != len(v.Nodes) {
+		t.Fatalf("%d boxes for %d nodes", len(d.Nodes), len(v.Nodes))
+	}
+	closes := make(map[[2]int]bool)
+	for _, c := range v.Cycles {
+		closes[c] = true
+	}
+	for i, a := range d.Nodes {
+		if a.X < 0 || a.Y < 0 || a.X+a.W > d.Width || a.Y+a.H > d.Height {
+			t.Errorf("%s is outside of the drawing", v.Nodes[i].Name)
+		}
+		for k, b := range d.Nodes[:i] {
+			if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+				t.Errorf("%s is drawn over %s", v.Nodes[i].Name, v.Nodes[k].Name)
+			}
+		}
+		for _, from := range v.Nodes[i].From {
+			if right := d.Nodes[from].X < a.X; right == closes[[2]int{from, i}] {
+				t.Errorf("%s is made from %s: to the right %t", v.Nodes[i].Name, v.Nodes[from].Name, right)
+			}
+		}
+		if i > 0 && v.Nodes[i-1].Rank > v.Nodes[i].Rank {
+			t.Errorf("the table has rank %d after %d", v.Nodes[i].Rank, v.Nodes[i-1].Rank)
+		}
+	}
+	for i := 1; i < len(v.Path); i++ {
+		if !slices.Contains(v.Nodes[v.Path[i]].From, v.Path[i-1]) {
+			t.Errorf("the path leads from %s to %s", v.Nodes[v.Path[i-1]].Name, v.Nodes[v.Path[i]].Name)
+		}
+	}
+	if len(v.Path) > 0 && v.Path[len(v.Path)-1] != v.At {
+		t.Errorf("the path ends at %s", names(v, v.Path))
+	}
+	if len(v.Path) > 1 {
+		checkChosen(t, v)
+	}
+}
+
+// checkChosen follows the bold line from the first box of the path to the last.
+func checkChosen(t *testing.T, v *bootstrapView) {
+	t.Helper()
+	starts := make(map[string]bool)
+	ends := make(map[string]bool)
+	for _, p := range strings.Split(v.Drawing.Chosen, "M")[1:] {
+		at, rest, _ := strings.Cut(p, "C")
+		if rest == "" {
+			at, rest, _ = strings.Cut(p, "L")
+		}
+		numbers := strings.Fields(rest)
+		starts[at] = true
+		ends[strings.Join(numbers[len(numbers)-2:], " ")] = true
+	}
+	for i, n := range v.Path {
+		b := v.Drawing.Nodes[n]
+		left, right := fmt.Sprintf("%d %d", b.X, b.Y+b.H/2), fmt.Sprintf("%d %d", b.X+b.W, b.Y+b.H/2)
+		if i > 0 && !ends[left] || i+1 < len(v.Path) && !starts[right] {
+			t.Errorf("no bold line at %s: %s", v.Nodes[n].Name, v.Drawing.Chosen)
+			return
+		}
+		if !strings.HasSuffix(b.Class, " on") {
+			t.Errorf("%s is not marked: %s", v.Nodes[n].Name, b.Class)
+		}
+	}
+}

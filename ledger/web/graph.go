@@ -39,8 +39,8 @@ type laid struct {
 }
 
 // lay lays out what is asked for: with its sources or without, all edges or those that
-// do not follow from others.
-func (a *ancestry) lay(q bootstrapQuery) *laid {
+// do not follow from others. The chain is on a line above all others.
+func (a *ancestry) lay(q bootstrapQuery, chain []int) *laid {
 	l := &laid{sizes: graphSizes, index: make([]int, len(a.Nodes))}
 	for n := range a.Nodes {
 		l.index[n] = -1
@@ -67,6 +67,11 @@ func (a *ancestry) lay(q bootstrapQuery) *laid {
 	l.sizes.Late = make([]bool, len(l.nodes))
 	for i, n := range l.nodes {
 		l.sizes.Late[i] = a.kinds[n] == kindSource
+	}
+	for _, n := range chain {
+		if l.index[n] >= 0 {
+			l.sizes.Line = append(l.sizes.Line, l.index[n])
+		}
 	}
 	l.Layout = layered.Lay(len(l.nodes), edges, l.sizes)
 	return l

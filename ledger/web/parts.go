@@ -70,8 +70,11 @@ func (r *ring) draw() {
 	for i := range n {
 		from, to := turn(i, n)+gap/2, turn(i+1, n)-gap/2
 		class := "untried"
-		if i < r.Cosigned {
+		switch {
+		case i < r.Cosigned && r.Met:
 			class = "reproduced"
+		case i < r.Cosigned:
+			class = "unproven"
 		}
 		r.Segments = append(r.Segments, ringSegment{arc(from, to), class})
 	}

@@ -8,5 +8,3 @@ import (
 
 // What is being written by others; each moves to a file of its own.
 var errUnwritten = reason.Errorf(reason.InternalError, "this page is not written yet")
-
-func (s *Site) witnesses(*http.Request) (*page, error) { return nil, errUnwritten }

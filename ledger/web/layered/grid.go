@@ -2,6 +2,7 @@ package layered
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -16,7 +17,8 @@ type grid struct {
 	pos    []int   // place in its layer
 	// trunk are a node's bends, from the layer after its own.
 	trunk  [][]int
-	direct int // edges that were given no bends
+	line   map[int]bool // what is on the line above all others
+	direct int          // edges that were given no bends
 }
 
 func newGrid(layer []int, edges []Edge) *grid {
@@ -68,6 +70,40 @@ func (g *grid) link(from, to int) {
 	g.prev[to] = append(g.prev[to], from)
 }
 
+// align notes what is on the line: nodes, and the bends between them.
+func (g *grid) align(line []int) {
+	g.line = make(map[int]bool)
+	for i, v := range line {
+		g.line[v] = true
+		if i > 0 {
+			last := line[i-1]
+			crossed := max(0, g.layer[v]-g.layer[last]-1)
+			for _, bend := range g.trunk[last][:min(crossed, len(g.trunk[last]))] {
+				g.line[bend] = true
+			}
+		}
+	}
+	g.lineUp()
+}
+
+// lineUp puts what is on the line first on its layer.
+func (g *grid) lineUp() {
+	for _, on := range g.layers {
+		slices.SortStableFunc(on, func(a, b int) int {
+			switch {
+			case g.line[a] == g.line[b]:
+				return 0
+			case g.line[a]:
+				return -1
+			}
+			return 1
+		})
+		for i, v := range on {
+			g.pos[v] = i
+		}
+	}
+}
+
 // sweeps is how often the layers are gone through. Large graphs are gone through less
 // often: most is won in the first.
 func (g *grid) sweeps() int {
@@ -108,6 +144,10 @@ func (g *grid) sortLayer(l int, side [][]int) {
 	centre := make(map[int]float64, len(on))
 	for i, v := range on {
 		centre[v] = float64(i)
+		if g.line[v] {
+			centre[v] = math.Inf(-1)
+			continue
+		}
 		if len(side[v]) == 0 {
 			continue
 		}
@@ -196,6 +236,7 @@ type block struct {
 
 // settle places a layer with the least squared distance to where the neighbours on the
 // given sides are: a regression that keeps the order, by pooling those that would overlap.
+// Nothing is above the line.
 func (g *grid) settle(on []int, y []float64, o Options, sides ...[][]int) {
 	offset := make([]float64, len(on))
 	var blocks []block
@@ -215,16 +256,24 @@ func (g *grid) settle(on []int, y []float64, o Options, sides ...[][]int) {
 		}
 		blocks = append(blocks, b)
 	}
+	highest := math.Inf(-1)
+	if len(g.line) > 0 {
+		highest = -o.Height / 2
+	}
 	for _, b := range blocks {
+		at := max(highest, b.sum/b.weight)
 		for i := b.first; i < b.first+b.count; i++ {
-			y[on[i]] = b.sum/b.weight + offset[i]
+			y[on[i]] = at + offset[i]
 		}
 	}
 }
 
 // wanted returns where something wants to be, and how much.
 func (g *grid) wanted(v int, y []float64, o Options, sides [][][]int) (want, weight float64) {
-	const stay, straight = 0.05, 4
+	const stay, straight, fast = 0.05, 4, 1e9
+	if g.line[v] {
+		return -g.height(v, o) / 2, fast
+	}
 	sum, count := 0.0, 0
 	bend := v >= g.n
 	for _, side := range sides {

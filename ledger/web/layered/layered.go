@@ -29,6 +29,10 @@ type Options struct {
 	// Late are nodes that nothing leads to and that stand right before the first
 	// that they lead to, not on the first layer; nil for none.
 	Late []bool
+	// Line are nodes, each of which leads to the next, that stand on one line above all
+	// others; nil for none. An edge beside that leads from one of them to a later one
+	// runs below.
+	Line []int
 }
 
 // MaxBends is how many bends a layout has. The edges that are left when they are used
@@ -78,6 +82,7 @@ func Lay(n int, edges []Edge, o Options) *Layout {
 	layer := Layers(n, ahead)
 	late(layer, ahead, o.Late)
 	g := newGrid(layer, ahead)
+	g.align(o.Line)
 	g.order()
 	y := g.place(o)
 	l := &Layout{Nodes: make([]Node, n), Layers: len(g.layers), Direct: g.direct}

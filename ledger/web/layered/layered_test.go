@@ -2,8 +2,10 @@ package layered_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -140,6 +142,41 @@ func TestLate(t *testing.T) {
 	check(t, 4, graph, o)
 	if l := layered.Lay(4, graph, o); l.Nodes[0].Layer != 0 || l.Nodes[1].Layer != 1 {
 		t.Errorf("%v", l.Nodes)
+	}
+}
+
+func TestLine(t *testing.T) {
+	for name, test := range map[string]struct {
+		n     int
+		edges []layered.Edge
+		line  []int
+	}{
+		"a chain among others":    {7, edges(4, 5, 5, 6, 0, 1, 1, 2, 2, 3, 0, 5, 6, 3, 0, 3), []int{0, 1, 2, 3}},
+		"across layers":           {5, edges(0, 1, 1, 2, 2, 3, 0, 3, 3, 4), []int{0, 3, 4}},
+		"numbered behind":         {6, edges(0, 2, 1, 2, 3, 2, 4, 2, 5, 2), []int{5, 2}},
+		"part of a larger layout": {200, distribution(200, 3), []int{0, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options
+			o.Line = test.line
+			check(t, test.n, test.edges, o)
+			l := layered.Lay(test.n, test.edges, o)
+			for v, a := range l.Nodes {
+				if slices.Contains(test.line, v) && a.Y > 1e-6 {
+					t.Errorf("node %d is %g below the line", v, a.Y)
+				}
+			}
+			for _, r := range l.Routes {
+				if r.From == test.line[0] && r.To == test.line[1] {
+					for _, p := range r.Points {
+						if math.Abs(p.Y-o.Height/2) > 1e-6 {
+							t.Errorf("%v is not on the line: %v", r.Edge, r.Points)
+							break
+						}
+					}
+				}
+			}
+		})
 	}
 }
 
