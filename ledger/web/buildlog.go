@@ -12,15 +12,15 @@ import (
 // logView is a part of what a job's workers wrote. Anything can be in it: it is shown
 // as plain.Output has it.
 type logView struct {
-	Size   int64      `json:"size,string"` // of the log, with what was not kept
-	From   int64      `json:"from,string"` // the part begins here
-	To     int64      `json:"to,string"`   // and ends here
+	Size   int64      `json:"size"` // of the log, with what was not kept
+	From   int64      `json:"from"` // the part begins here
+	To     int64      `json:"to"`   // and ends here
 	Pieces []logPiece `json:"pieces"`
 }
 
 // logPiece is text without a gap in it, as it is shown.
 type logPiece struct {
-	Missing int64  `json:"missing,string,omitempty"` // bytes before it that are not kept
+	Missing int64  `json:"missing,omitempty"` // bytes before it that are not kept
 	Text    string `json:"text"`
 }
 

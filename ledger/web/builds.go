@@ -68,7 +68,7 @@ func (s *Site) momentOf(t time.Time) moment {
 
 // buildRow is a job of the queue in a list.
 type buildRow struct {
-	ID          int64  `json:"id,string"`
+	ID          int64  `json:"id"`
 	Kind        string `json:"kind"`
 	Package     string `json:"package"`
 	Platform    string `json:"platform,omitempty"`

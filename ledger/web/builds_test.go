@@ -124,7 +124,7 @@ func TestBuilds(t *testing.T) {
 	}
 	wantText(t, site, "/builds?state=odd", http.StatusBadRequest, "state is not one of queued")
 	_, text := get(t, site, "/builds.json")
-	for _, want := range []string{`"kept": true`, `"id": "7"`, `"leased": "2026-11-22T11:55:00Z"`, `"outcome": "DIFFERENT"`, `"text": "fetching\ncompiling\nlinking"`} {
+	for _, want := range []string{`"kept": true`, `"id": 7`, `"leased": "2026-11-22T11:55:00Z"`, `"outcome": "DIFFERENT"`, `"text": "fetching\ncompiling\nlinking"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the twin has no %s:\n%s", want, text)
 		}
@@ -175,7 +175,7 @@ func TestBuild(t *testing.T) {
 	}
 	wantText(t, site, "/builds/7?before=x", http.StatusBadRequest, "before must be a number")
 	_, text := get(t, site, "/builds/7.json")
-	for _, want := range []string{`"claimEntry": 12`, `"missing": "2"`, `"message": "the lease ended"`} {
+	for _, want := range []string{`"claimEntry": 12`, `"missing": 2`, `"message": "the lease ended"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the twin has no %s:\n%s", want, text)
 		}

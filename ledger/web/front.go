@@ -38,7 +38,7 @@ type frontView struct {
 
 type frontLog struct {
 	Origin     string `json:"origin,omitempty"`
-	Size       int64  `json:"size,string"`
+	Size       int64  `json:"size"`
 	Checkpoint moment `json:"checkpoint,omitzero"` // when it was published
 	Growth     *spark `json:"growth,omitempty"`
 }

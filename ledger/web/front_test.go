@@ -171,7 +171,7 @@ func TestFront(t *testing.T) {
 		}
 	}
 	_, text := get(t, site, "/index.json")
-	for _, want := range []string{`"schema": "cairn/web/front/v1"`, `"size": "1234567"`, `"checkpoint": "2026-11-22T11:59:00Z"`, `"verdict": "differs"`, `"packages": 1200`} {
+	for _, want := range []string{`"schema": "cairn/web/front/v1"`, `"size": 1234567`, `"checkpoint": "2026-11-22T11:59:00Z"`, `"verdict": "differs"`, `"packages": 1200`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the twin has no %s:\n%s", want, text)
 		}
