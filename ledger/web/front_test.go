@@ -53,7 +53,9 @@ func (f *logReads) ListAttestations(_ context.Context, req *cairnv1.ListAttestat
 }
 
 func (f *logReads) GetAttestation(_ context.Context, req *cairnv1.GetAttestationRequest) (*cairnv1.GetAttestationResponse, error) {
-	found := f.find(func(l *leaf.Leaf, _ *cairnv1.Entry) bool { return l.Envelope.Hex() == strings.TrimPrefix(req.GetEnvelope(), "sha256:") })
+	found := f.find(func(l *leaf.Leaf, _ *cairnv1.Entry) bool {
+		return l.Envelope.Hex() == strings.TrimPrefix(req.GetEnvelope(), "sha256:")
+	})
 	if len(found) == 0 {
 		return nil, reason.Errorf(reason.AttestationNotFound, "no such attestation")
 	}
@@ -97,6 +99,20 @@ func entry(t testing.TB, index int64, result leaf.Result, artifact string) *cair
 		Kind: leaf.KindAttestation, Format: "dsse", Envelope: sumOf(fmt.Sprint("envelope", index)), Payload: sumOf(fmt.Sprint("payload", index)),
 		Claim: leaf.ClaimReproduction, Result: result, Keys: []leaf.Fingerprint{leaf.Fingerprint(sumOf("key"))},
 		Names: []leaf.Digest{leaf.NameHash("pkg:deb/debian/" + artifact)}, Subjects: []leaf.Digest{sumOf(artifact)},
+	}
+	text, err := l.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cairnv1.Entry{Index: index, Leaf: string(text), Envelope: l.Envelope.Hex()}
+}
+
+// enrolment returns the entry of a key.
+func enrolment(t testing.TB, index int64) *cairnv1.Entry {
+	t.Helper()
+	l := &leaf.Leaf{
+		Kind: leaf.KindEnrol, Format: "dsse", Envelope: sumOf("enrolment"), Payload: sumOf("key's payload"), Claim: leaf.ClaimOther, Result: leaf.NoResult,
+		Keys: []leaf.Fingerprint{leaf.Fingerprint(sumOf("key"))}, Subjects: []leaf.Digest{sumOf("key")},
 	}
 	text, err := l.Marshal()
 	if err != nil {
@@ -155,12 +171,12 @@ func TestFront(t *testing.T) {
 		disagreements: []survey.Disagreement{differing("pkg:deb/debian/hello@2.10-3", "https://alice.example")},
 		growth:        []survey.Point{{At: now.Add(-48 * time.Hour), Size: 1000}, {At: now, Size: 1234567}},
 	}
-	reads := &logReads{entries: []*cairnv1.Entry{entry(t, 1234565, leaf.Identical, "hello"), entry(t, 1234566, leaf.BuildFailed, "zlib")}}
+	reads := &logReads{entries: []*cairnv1.Entry{enrolment(t, 1234564), entry(t, 1234565, leaf.Identical, "hello"), entry(t, 1234566, leaf.BuildFailed, "zlib")}}
 	site := newSite(t, s, func(c *Config) { c.Reads, c.Builds = reads, &fakeQueue{builds: someBuilds()} })
 	body := wantText(t, site, "/", http.StatusOK,
 		"1234567 entries", "1200 packages, by 8 keys of 5 operators", "1100 ✓ reproduced", "100 ✗ differs",
 		"✗ differs pkg:deb/debian/hello@2.10-3 https://alice.example ✗ got something else", "(3 h ago)",
-		"1234566 reproduction ! build failed", "1234565 reproduction ✓ identical", "core-go reproduction 7: worker-1 of https://bob.example",
+		"1234566 reproduction ! build failed", "1234565 reproduction ✓ identical", "1234564 enrol – enrol", "core-go reproduction 7: worker-1 of https://bob.example",
 		"no witnesses are asked for", "Trust it only as far as you check it", "log log.example/test+", "export CAIRN_LEDGER=http://example.com")
 	for _, link := range []string{
 		`href="/e/1234566"`, `href="/e/1234560"`, `href="/p/pkg:deb/debian/hello@2.10-3"`, `href="/p/` + string(sumOf("zlib")) + `"`,
@@ -169,6 +185,9 @@ func TestFront(t *testing.T) {
 		if !strings.Contains(body, link) {
 			t.Errorf("no %s", link)
 		}
+	}
+	if strings.Contains(body, `href="/p/`+string(sumOf("key"))) {
+		t.Error("a key is linked as an artifact")
 	}
 	_, text := get(t, site, "/index.json")
 	for _, want := range []string{`"schema": "cairn/web/front/v1"`, `"size": 1234567`, `"checkpoint": "2026-11-22T11:59:00Z"`, `"verdict": "differs"`, `"packages": 1200`} {
