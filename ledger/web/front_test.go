@@ -18,9 +18,9 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// hostile is what a name, an operator or a log may hold: markup, controls, text turned
+// hostileText is what a name, an operator or a log may hold: markup, controls, text turned
 // round, and a word that no line has room for.
-var hostile = "<script>alert(1)</script>\x1b[2J\u202e\"'&" + strings.Repeat("W", 10_000)
+var hostileText = "<script>alert(1)</script>\x1b[2J\u202e\"'&" + strings.Repeat("W", 10_000)
 
 // logReads answers from entries, whose indexes end with the checkpoint's size.
 type logReads struct {
@@ -128,7 +128,7 @@ func wantText(t *testing.T, site *Site, path string, status int, texts ...string
 	if got != status {
 		t.Errorf("%s: status %d, want %d", path, got, status)
 	}
-	seen := readable(body)
+	seen := pageText(body)
 	for _, text := range texts {
 		if !strings.Contains(seen, text) {
 			t.Errorf("%s does not say %q:\n%s", path, text, seen)
@@ -137,8 +137,8 @@ func wantText(t *testing.T, site *Site, path string, status int, texts ...string
 	return body
 }
 
-// readable returns what a page says: its text, with one space between words.
-func readable(body string) string {
+// pageText returns what a page says: its text, with one space between words.
+func pageText(body string) string {
 	if _, main, found := strings.Cut(body, `<main id="main">`); found {
 		body, _, _ = strings.Cut(main, "</main>")
 	}
@@ -147,7 +147,7 @@ func readable(body string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// wantHarmless fails if a page lets hostile through.
+// wantHarmless fails if a page lets hostile text through.
 func wantHarmless(t *testing.T, path, body string) {
 	t.Helper()
 	for _, bad := range []string{"<script>alert", "\x1b", "\u202e"} {
@@ -213,7 +213,7 @@ func TestFrontWithLittle(t *testing.T) {
 }
 
 func TestFrontShowsHostileTextAsText(t *testing.T) {
-	site := newSite(t, &fakeSurvey{disagreements: []survey.Disagreement{differing(hostile, hostile)}}, func(c *Config) {
+	site := newSite(t, &fakeSurvey{disagreements: []survey.Disagreement{differing(hostileText, hostileText)}}, func(c *Config) {
 		c.Builds = &fakeQueue{builds: []*cairnv1.Build{hostileBuild()}}
 	})
 	wantHarmless(t, "/", wantText(t, site, "/", http.StatusOK, `<script>alert(1)</script>\u001b[2J\u202e"'&WWW`))

@@ -80,7 +80,7 @@ func TestSearchSaysThatThereIsNothing(t *testing.T) {
 		{"a script", "javascript:alert(1)", "taken for a part of a name"},
 		{"a bad package URL", "pkg:", "parsing package URL"},
 		{"an unknown package", "pkg:deb/debian/nothing", "taken for a package URL"},
-		{"hostile text", hostile[:1000], `<script>alert(1)</script>\u001b[2J\u202e"'&WWW`},
+		{"hostile text", hostileText[:1000], `<script>alert(1)</script>\u001b[2J\u202e"'&WWW`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			body := wantText(t, site, "/search?q="+url.QueryEscape(tt.q), http.StatusOK, "Nothing found for", tt.says, "What can be asked for")
@@ -95,7 +95,7 @@ func TestSearchLists(t *testing.T) {
 	site, s, reads := searched(t)
 	s.found = []survey.Row{
 		{Package: "pkg:deb/debian/hello@1", Artifact: sumOf("1"), Verdict: verify.VerdictReproduced},
-		{Package: hostile, Artifact: sumOf("2")},
+		{Package: hostileText, Artifact: sumOf("2")},
 	}
 	body := wantText(t, site, "/search?q=hell", http.StatusOK, "2 results for hell, taken for a part of a name.",
 		"✓ reproduced pkg:deb/debian/hello@1 package", "? not enough evidence <script>alert(1)</script>")
