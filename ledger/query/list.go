@@ -275,10 +275,8 @@ func outputFor(digest leaf.Digest, c *attest.Claim) string {
 	return string(c.Outputs[0].Strong()[0])
 }
 
-// A page token is the index at which the next page begins. It stays right
-// while the log grows.
-// PageToken returns the token of the page of ListAttestations that begins at an entry,
-// for who asks in this process.
+// PageToken returns the token of the page of ListAttestations that begins at an index.
+// It stays right while the log grows.
 func PageToken(index uint64) string {
 	return base64.RawURLEncoding.EncodeToString([]byte("from " + itoa(index)))
 }

@@ -9,23 +9,23 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// logView is a part of what a job's workers wrote. Anything can be in it: it is shown
+// buildLog is a part of what a job's workers wrote. Anything can be in it: it is shown
 // as plain.Output has it.
-type logView struct {
-	Size   int64      `json:"size,string"` // of the log, with what was not kept
-	From   int64      `json:"from,string"` // the part begins here
-	To     int64      `json:"to,string"`   // and ends here
+type buildLog struct {
+	Size   int64      `json:"size"` // of the log, with what was not kept
+	From   int64      `json:"from"` // the part begins here
+	To     int64      `json:"to"`   // and ends here
 	Pieces []logPiece `json:"pieces"`
 }
 
 // logPiece is text without a gap in it, as it is shown.
 type logPiece struct {
-	Missing int64  `json:"missing,string,omitempty"` // bytes before it that are not kept
+	Missing int64  `json:"missing,omitempty"` // bytes before it that are not kept
 	Text    string `json:"text"`
 }
 
 // last leaves the last lines of the last piece.
-func (v *logView) last(lines int) {
+func (v *buildLog) last(lines int) {
 	if len(v.Pieces) == 0 {
 		return
 	}
@@ -42,13 +42,13 @@ func (v *logView) last(lines int) {
 
 // readLog reads the part of a job's log between two offsets. It begins with a line,
 // unless the first is very long.
-func (s *Site) readLog(ctx context.Context, id, from, to int64) (*logView, error) {
+func (s *Site) readLog(ctx context.Context, id, from, to int64) (*buildLog, error) {
 	l := &logReader{ctx: ctx, next: from, to: to}
 	err := s.cfg.Builds.StreamBuildLog(&cairnv1.StreamBuildLogRequest{Id: id, Offset: from}, l)
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
-	v := &logView{Size: to, From: from, To: to, Pieces: []logPiece{}}
+	v := &buildLog{Size: to, From: from, To: to, Pieces: []logPiece{}}
 	for i, p := range l.pieces {
 		text := string(p.data)
 		if i == 0 && p.missing == 0 && from > 0 {

@@ -68,7 +68,7 @@ func (s *Site) momentOf(t time.Time) moment {
 
 // buildRow is a job of the queue in a list.
 type buildRow struct {
-	ID          int64  `json:"id,string"`
+	ID          int64  `json:"id"`
 	Kind        string `json:"kind"`
 	Package     string `json:"package"`
 	Platform    string `json:"platform,omitempty"`
@@ -109,7 +109,7 @@ func (s *Site) buildRow(b *cairnv1.Build) buildRow {
 // runningBuild is a job that a worker holds, and the last that it wrote.
 type runningBuild struct {
 	buildRow
-	Log logView `json:"log"`
+	Log buildLog `json:"log"`
 }
 
 // running returns jobs that workers hold, the latest first.
@@ -211,9 +211,9 @@ type buildView struct {
 	LeaseEnd          string   `json:"leaseEnd,omitempty"`
 	Envelope          string   `json:"envelope,omitempty"` // of the result
 	// Why the last attempt failed, and whether another may help.
-	Message   string  `json:"message,omitempty"`
-	Retryable bool    `json:"retryable"`
-	Log       logView `json:"log"`
+	Message   string   `json:"message,omitempty"`
+	Retryable bool     `json:"retryable"`
+	Log       buildLog `json:"log"`
 
 	Running bool   `json:"-"` // its log may grow
 	TreeURL string `json:"-"` // TreeURI, if it can be a link
@@ -248,7 +248,7 @@ func (s *Site) build(r *http.Request) (*page, error) {
 	return &page{name: "build", title: "Build " + strconv.FormatInt(id, 10) + ": " + b.GetSpec().GetPackage(), view: s.buildOf(b, log)}, nil
 }
 
-func (s *Site) buildOf(b *cairnv1.Build, log *logView) *buildView {
+func (s *Site) buildOf(b *cairnv1.Build, log *buildLog) *buildView {
 	spec := b.GetSpec()
 	v := &buildView{
 		buildRow: s.buildRow(b), TreeURI: spec.GetTreeUri(), TreeURL: webURL(spec.GetTreeUri()), TreeDigest: spec.GetTreeDigest(),

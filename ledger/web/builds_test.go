@@ -73,7 +73,7 @@ func (f *fakeQueue) StreamBuildLog(req *cairnv1.StreamBuildLogRequest, stream ca
 	return nil
 }
 
-func piece(offset int64, text string) *cairnv1.StreamBuildLogResponse {
+func logged(offset int64, text string) *cairnv1.StreamBuildLogResponse {
 	return &cairnv1.StreamBuildLogResponse{Offset: offset, Data: []byte(text)}
 }
 
@@ -100,14 +100,14 @@ func someBuilds() []*cairnv1.Build {
 
 func hostileBuild() *cairnv1.Build {
 	return &cairnv1.Build{
-		Id: 5, State: "leased", Worker: hostile, Operator: hostile, QueuedBy: hostile, LeaseTime: timestamppb.New(now), LogSize: int64(len(hostile)),
-		Spec:    &cairnv1.BuildSpec{Kind: "build", Package: hostile, Platform: hostile, Engine: hostile, TreeUri: "javascript:alert(1)", ExcludedOperators: []string{hostile}},
-		Failure: &cairnv1.BuildFailure{Kind: hostile, Message: hostile},
+		Id: 5, State: "leased", Worker: hostileText, Operator: hostileText, QueuedBy: hostileText, LeaseTime: timestamppb.New(now), LogSize: int64(len(hostileText)),
+		Spec:    &cairnv1.BuildSpec{Kind: "build", Package: hostileText, Platform: hostileText, Engine: hostileText, TreeUri: "javascript:alert(1)", ExcludedOperators: []string{hostileText}},
+		Failure: &cairnv1.BuildFailure{Kind: hostileText, Message: hostileText},
 	}
 }
 
 func TestBuilds(t *testing.T) {
-	q := &fakeQueue{builds: someBuilds(), logs: map[int64][]*cairnv1.StreamBuildLogResponse{7: {piece(0, "fetching\ncompiling\r\nlinking\n")}}}
+	q := &fakeQueue{builds: someBuilds(), logs: map[int64][]*cairnv1.StreamBuildLogResponse{7: {logged(0, "fetching\ncompiling\r\nlinking\n")}}}
 	site := newSite(t, nil, func(c *Config) { c.Builds = q })
 	body := wantText(t, site, "/builds", http.StatusOK,
 		"▸ leased 1", "· queued 1", "– done 1", "! failed 0",
@@ -124,7 +124,7 @@ func TestBuilds(t *testing.T) {
 	}
 	wantText(t, site, "/builds?state=odd", http.StatusBadRequest, "state is not one of queued")
 	_, text := get(t, site, "/builds.json")
-	for _, want := range []string{`"kept": true`, `"id": "7"`, `"leased": "2026-11-22T11:55:00Z"`, `"outcome": "DIFFERENT"`, `"text": "fetching\ncompiling\nlinking"`} {
+	for _, want := range []string{`"kept": true`, `"id": 7`, `"leased": "2026-11-22T11:55:00Z"`, `"outcome": "DIFFERENT"`, `"text": "fetching\ncompiling\nlinking"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the twin has no %s:\n%s", want, text)
 		}
@@ -154,7 +154,7 @@ func TestNoQueue(t *testing.T) {
 }
 
 func TestBuild(t *testing.T) {
-	q := &fakeQueue{builds: someBuilds(), logs: map[int64][]*cairnv1.StreamBuildLogResponse{7: {piece(0, "\x1b[31mfetching\x1b[0m\n"), piece(20, "\tlinking")}}}
+	q := &fakeQueue{builds: someBuilds(), logs: map[int64][]*cairnv1.StreamBuildLogResponse{7: {logged(0, "\x1b[31mfetching\x1b[0m\n"), logged(20, "\tlinking")}}}
 	site := newSite(t, nil, func(c *Config) { c.Builds = q })
 	body := wantText(t, site, "/builds/7", http.StatusOK,
 		"Build 7: core-go", "▸ leased", "Kind reproduction", "linux/amd64", "To reproduce entry 12", "Not by https://alice.example",
@@ -175,7 +175,7 @@ func TestBuild(t *testing.T) {
 	}
 	wantText(t, site, "/builds/7?before=x", http.StatusBadRequest, "before must be a number")
 	_, text := get(t, site, "/builds/7.json")
-	for _, want := range []string{`"claimEntry": 12`, `"missing": "2"`, `"message": "the lease ended"`} {
+	for _, want := range []string{`"claimEntry": 12`, `"missing": 2`, `"message": "the lease ended"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the twin has no %s:\n%s", want, text)
 		}
@@ -188,7 +188,7 @@ func TestLogIsShownInParts(t *testing.T) {
 	b := &cairnv1.Build{Id: 1, State: "done", LogSize: int64(len(log))}
 	q := &fakeQueue{builds: []*cairnv1.Build{b}, logs: map[int64][]*cairnv1.StreamBuildLogResponse{}}
 	for at := 0; at < len(log); at += 32 << 10 {
-		q.logs[1] = append(q.logs[1], piece(int64(at), log[at:min(len(log), at+32<<10)]))
+		q.logs[1] = append(q.logs[1], logged(int64(at), log[at:min(len(log), at+32<<10)]))
 	}
 	site := newSite(t, nil, func(c *Config) { c.Builds = q })
 	path, lines := "/builds/1", 0
@@ -216,7 +216,7 @@ func TestLogsThatAreNotKept(t *testing.T) {
 }
 
 func TestBuildsShowHostileTextAsText(t *testing.T) {
-	q := &fakeQueue{builds: []*cairnv1.Build{hostileBuild()}, logs: map[int64][]*cairnv1.StreamBuildLogResponse{5: {piece(0, hostile)}}}
+	q := &fakeQueue{builds: []*cairnv1.Build{hostileBuild()}, logs: map[int64][]*cairnv1.StreamBuildLogResponse{5: {logged(0, hostileText)}}}
 	site := newSite(t, nil, func(c *Config) { c.Builds = q })
 	wantHarmless(t, "/builds", wantText(t, site, "/builds", http.StatusOK, `<script>alert(1)</script>`))
 	body := wantText(t, site, "/builds/5", http.StatusOK, `<script>alert(1)</script>\u001b[2J\u202e"'&`+strings.Repeat("W", 10_000))

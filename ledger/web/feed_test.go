@@ -76,7 +76,7 @@ func TestFeed(t *testing.T) {
 }
 
 func TestFeedIsXMLWhateverIsInIt(t *testing.T) {
-	odd := hostile[:100] + "\x00\x01\ufffe\uffff]]>\xff"
+	odd := hostileText[:100] + "\x00\x01\ufffe\uffff]]>\xff"
 	site := newSite(t, &fakeSurvey{disagreements: []survey.Disagreement{differing(odd, odd)}}, nil)
 	f := read(t, getFeed(site, nil))
 	if got, want := f.Entries[0].Title, `✗ differs: <script>alert(1)</script>\u001b[2J\u202e"'&WW`; !strings.HasPrefix(got, want) {

@@ -38,7 +38,7 @@ type frontView struct {
 
 type frontLog struct {
 	Origin     string `json:"origin,omitempty"`
-	Size       int64  `json:"size,string"`
+	Size       int64  `json:"size"`
 	Checkpoint moment `json:"checkpoint,omitzero"` // when it was published
 	Growth     *spark `json:"growth,omitempty"`
 }
@@ -69,7 +69,8 @@ type entryRow struct {
 	More    int              `json:"more"`              // subjects
 	Key     leaf.Fingerprint `json:"key,omitempty"`     // the first
 
-	Mark mark `json:"-"`
+	Mark     mark `json:"-"`
+	Artifact bool `json:"-"` // Subject is one, not a key
 }
 
 func (s *Site) front(r *http.Request) (*page, error) {
@@ -166,7 +167,7 @@ func newEntryRow(e *cairnv1.Entry) (entryRow, error) {
 	}
 	row := entryRow{Index: uint64(e.GetIndex()), Kind: l.Kind, Format: l.Format, Claim: l.Claim, Result: l.Result}
 	if l.Kind == leaf.KindAttestation {
-		row.Mark = outcomeMark(string(l.Claim), string(l.Result))
+		row.Mark, row.Artifact = outcomeMark(string(l.Claim), string(l.Result)), len(l.Subjects) > 0
 	} else {
 		row.Mark = mark{"–", string(l.Kind), "untried"}
 	}

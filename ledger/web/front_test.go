@@ -18,9 +18,9 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// hostile is what a name, an operator or a log may hold: markup, controls, text turned
+// hostileText is what a name, an operator or a log may hold: markup, controls, text turned
 // round, and a word that no line has room for.
-var hostile = "<script>alert(1)</script>\x1b[2J\u202e\"'&" + strings.Repeat("W", 10_000)
+var hostileText = "<script>alert(1)</script>\x1b[2J\u202e\"'&" + strings.Repeat("W", 10_000)
 
 // logReads answers from entries, whose indexes end with the checkpoint's size.
 type logReads struct {
@@ -53,7 +53,9 @@ func (f *logReads) ListAttestations(_ context.Context, req *cairnv1.ListAttestat
 }
 
 func (f *logReads) GetAttestation(_ context.Context, req *cairnv1.GetAttestationRequest) (*cairnv1.GetAttestationResponse, error) {
-	found := f.find(func(l *leaf.Leaf, _ *cairnv1.Entry) bool { return l.Envelope.Hex() == strings.TrimPrefix(req.GetEnvelope(), "sha256:") })
+	found := f.find(func(l *leaf.Leaf, _ *cairnv1.Entry) bool {
+		return l.Envelope.Hex() == strings.TrimPrefix(req.GetEnvelope(), "sha256:")
+	})
 	if len(found) == 0 {
 		return nil, reason.Errorf(reason.AttestationNotFound, "no such attestation")
 	}
@@ -105,6 +107,20 @@ func entry(t testing.TB, index int64, result leaf.Result, artifact string) *cair
 	return &cairnv1.Entry{Index: index, Leaf: string(text), Envelope: l.Envelope.Hex()}
 }
 
+// enrolment returns the entry of a key.
+func enrolment(t testing.TB, index int64) *cairnv1.Entry {
+	t.Helper()
+	l := &leaf.Leaf{
+		Kind: leaf.KindEnrol, Format: "dsse", Envelope: sumOf("enrolment"), Payload: sumOf("key's payload"), Claim: leaf.ClaimOther, Result: leaf.NoResult,
+		Keys: []leaf.Fingerprint{leaf.Fingerprint(sumOf("key"))}, Subjects: []leaf.Digest{sumOf("key")},
+	}
+	text, err := l.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cairnv1.Entry{Index: index, Leaf: string(text), Envelope: l.Envelope.Hex()}
+}
+
 // wantText fails unless a page shows all texts and answers with a status.
 func wantText(t *testing.T, site *Site, path string, status int, texts ...string) string {
 	t.Helper()
@@ -112,7 +128,7 @@ func wantText(t *testing.T, site *Site, path string, status int, texts ...string
 	if got != status {
 		t.Errorf("%s: status %d, want %d", path, got, status)
 	}
-	seen := readable(body)
+	seen := pageText(body)
 	for _, text := range texts {
 		if !strings.Contains(seen, text) {
 			t.Errorf("%s does not say %q:\n%s", path, text, seen)
@@ -121,8 +137,8 @@ func wantText(t *testing.T, site *Site, path string, status int, texts ...string
 	return body
 }
 
-// readable returns what a page says: its text, with one space between words.
-func readable(body string) string {
+// pageText returns what a page says: its text, with one space between words.
+func pageText(body string) string {
 	if _, main, found := strings.Cut(body, `<main id="main">`); found {
 		body, _, _ = strings.Cut(main, "</main>")
 	}
@@ -131,7 +147,7 @@ func readable(body string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// wantHarmless fails if a page lets hostile through.
+// wantHarmless fails if a page lets hostile text through.
 func wantHarmless(t *testing.T, path, body string) {
 	t.Helper()
 	for _, bad := range []string{"<script>alert", "\x1b", "\u202e"} {
@@ -155,12 +171,12 @@ func TestFront(t *testing.T) {
 		disagreements: []survey.Disagreement{differing("pkg:deb/debian/hello@2.10-3", "https://alice.example")},
 		growth:        []survey.Point{{At: now.Add(-48 * time.Hour), Size: 1000}, {At: now, Size: 1234567}},
 	}
-	reads := &logReads{entries: []*cairnv1.Entry{entry(t, 1234565, leaf.Identical, "hello"), entry(t, 1234566, leaf.BuildFailed, "zlib")}}
+	reads := &logReads{entries: []*cairnv1.Entry{enrolment(t, 1234564), entry(t, 1234565, leaf.Identical, "hello"), entry(t, 1234566, leaf.BuildFailed, "zlib")}}
 	site := newSite(t, s, func(c *Config) { c.Reads, c.Builds = reads, &fakeQueue{builds: someBuilds()} })
 	body := wantText(t, site, "/", http.StatusOK,
 		"1234567 entries", "1200 packages, by 8 keys of 5 operators", "1100 ✓ reproduced", "100 ✗ differs",
 		"✗ differs pkg:deb/debian/hello@2.10-3 https://alice.example ✗ got something else", "(3 h ago)",
-		"1234566 reproduction ! build failed", "1234565 reproduction ✓ identical", "core-go reproduction 7: worker-1 of https://bob.example",
+		"1234566 reproduction ! build failed", "1234565 reproduction ✓ identical", "1234564 enrol – enrol", "core-go reproduction 7: worker-1 of https://bob.example",
 		"no witnesses are asked for", "Trust it only as far as you check it", "log log.example/test+", "export CAIRN_LEDGER=http://example.com")
 	for _, link := range []string{
 		`href="/e/1234566"`, `href="/e/1234560"`, `href="/p/pkg:deb/debian/hello@2.10-3"`, `href="/p/` + string(sumOf("zlib")) + `"`,
@@ -170,8 +186,11 @@ func TestFront(t *testing.T) {
 			t.Errorf("no %s", link)
 		}
 	}
+	if strings.Contains(body, `href="/p/`+string(sumOf("key"))) {
+		t.Error("a key is linked as an artifact")
+	}
 	_, text := get(t, site, "/index.json")
-	for _, want := range []string{`"schema": "cairn/web/front/v1"`, `"size": "1234567"`, `"checkpoint": "2026-11-22T11:59:00Z"`, `"verdict": "differs"`, `"packages": 1200`} {
+	for _, want := range []string{`"schema": "cairn/web/front/v1"`, `"size": 1234567`, `"checkpoint": "2026-11-22T11:59:00Z"`, `"verdict": "differs"`, `"packages": 1200`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the twin has no %s:\n%s", want, text)
 		}
@@ -194,7 +213,7 @@ func TestFrontWithLittle(t *testing.T) {
 }
 
 func TestFrontShowsHostileTextAsText(t *testing.T) {
-	site := newSite(t, &fakeSurvey{disagreements: []survey.Disagreement{differing(hostile, hostile)}}, func(c *Config) {
+	site := newSite(t, &fakeSurvey{disagreements: []survey.Disagreement{differing(hostileText, hostileText)}}, func(c *Config) {
 		c.Builds = &fakeQueue{builds: []*cairnv1.Build{hostileBuild()}}
 	})
 	wantHarmless(t, "/", wantText(t, site, "/", http.StatusOK, `<script>alert(1)</script>\u001b[2J\u202e"'&WWW`))

@@ -70,20 +70,20 @@ func TestSearchSaysThatThereIsNothing(t *testing.T) {
 		{"an unknown digest", string(sumOf("x")), "a digest, or the fingerprint of a key"},
 		{"a digest of another length", "sha512:" + strings.Repeat("a", 128), "a digest, or"},
 		{"an unknown OpenPGP key", strings.Repeat("A", 40), "a digest, or the fingerprint"},
-		{"an index beyond the end", "1234567", "looked for as an entry"},
-		{"an index of another log", "other.example#7", "looked for as a part of a name"},
-		{"a negative index", "-7", "looked for as a part of a name"},
-		{"another host's page", "http://evil.example/e/7", "looked for as a part of a name"},
-		{"no path of this site", "//evil.example/e/7", "looked for as a part of a name"},
-		{"a path that leads elsewhere", "/p/../..//evil.example", "looked for as a part of a name"},
-		{"a page of no entry", "/e/x", "looked for as a part of a name"},
-		{"a script", "javascript:alert(1)", "looked for as a part of a name"},
+		{"an index beyond the end", "1234567", "taken for an entry"},
+		{"an index of another log", "other.example#7", "taken for a part of a name"},
+		{"a negative index", "-7", "taken for a part of a name"},
+		{"another host's page", "http://evil.example/e/7", "taken for a part of a name"},
+		{"no path of this site", "//evil.example/e/7", "taken for a part of a name"},
+		{"a path that leads elsewhere", "/p/../..//evil.example", "taken for a part of a name"},
+		{"a page of no entry", "/e/x", "taken for a part of a name"},
+		{"a script", "javascript:alert(1)", "taken for a part of a name"},
 		{"a bad package URL", "pkg:", "parsing package URL"},
-		{"an unknown package", "pkg:deb/debian/nothing", "looked for as a package URL"},
-		{"hostile text", hostile[:1000], `<script>alert(1)</script>\u001b[2J\u202e"'&WWW`},
+		{"an unknown package", "pkg:deb/debian/nothing", "taken for a package URL"},
+		{"hostile text", hostileText[:1000], `<script>alert(1)</script>\u001b[2J\u202e"'&WWW`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			body := wantText(t, site, "/search?q="+url.QueryEscape(tt.q), http.StatusOK, "Nothing here is named by", tt.says, "What can be asked for")
+			body := wantText(t, site, "/search?q="+url.QueryEscape(tt.q), http.StatusOK, "Nothing found for", tt.says, "What can be asked for")
 			wantHarmless(t, tt.q, body)
 		})
 	}
@@ -95,9 +95,9 @@ func TestSearchLists(t *testing.T) {
 	site, s, reads := searched(t)
 	s.found = []survey.Row{
 		{Package: "pkg:deb/debian/hello@1", Artifact: sumOf("1"), Verdict: verify.VerdictReproduced},
-		{Package: hostile, Artifact: sumOf("2")},
+		{Package: hostileText, Artifact: sumOf("2")},
 	}
-	body := wantText(t, site, "/search?q=hell", http.StatusOK, "2 that hell names, as a part of a name.",
+	body := wantText(t, site, "/search?q=hell", http.StatusOK, "2 results for hell, taken for a part of a name.",
 		"✓ reproduced pkg:deb/debian/hello@1 package", "? not enough evidence <script>alert(1)</script>")
 	wantHarmless(t, "/search?q=hell", body)
 	_, text := get(t, site, "/search.json?q=hell")
@@ -106,12 +106,12 @@ func TestSearchLists(t *testing.T) {
 			t.Errorf("the twin has no %s:\n%s", want, text)
 		}
 	}
-	wantText(t, site, "/search?q="+string(sumOf("zlib")), http.StatusOK, "2 that", "5 entry", "6 entry")
+	wantText(t, site, "/search?q="+string(sumOf("zlib")), http.StatusOK, "2 results for", "5 entry", "6 entry")
 	// A digest can be a key's and an attestation's at once.
 	reads.key = leaf.Fingerprint(sumOf("envelope7"))
 	wantText(t, site, "/search?q="+sumOf("envelope7").Hex(), http.StatusOK, string(reads.key)+" rebuilder", "7 has this attestation entry")
 	s.found = make([]survey.Row, maxResults)
-	wantText(t, site, "/search?q=hell", http.StatusOK, "The first 100 that hell names")
+	wantText(t, site, "/search?q=hell", http.StatusOK, "The first 100 results for hell, taken for a part of a name. Ask for more")
 	if _, text := get(t, site, "/search.json?q=nothing"); !strings.Contains(text, `"more": true`) {
 		t.Errorf("the twin does not say that there is more")
 	}
@@ -123,7 +123,7 @@ func TestSearchWithoutATable(t *testing.T) {
 	if _, got := ask(t, site, "pkg:deb/debian/make"); got != "/e/7" {
 		t.Errorf("a package URL leads to %s", got)
 	}
-	wantText(t, site, "/search?q=make", http.StatusOK, "Nothing here is named by", "this ledger keeps no table of packages")
+	wantText(t, site, "/search?q=make", http.StatusOK, "Nothing found for", "this ledger keeps no table of packages")
 }
 
 // Wherever a search leads to is a path of this site.
