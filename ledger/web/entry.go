@@ -119,11 +119,11 @@ func (s *Site) entry(r *http.Request) (*page, error) {
 	}
 	v := &entryView{
 		Origin: checkpoint.Origin, Index: index, Kind: l.Kind, Format: l.Format, Claim: l.Claim,
-		Lines: linesOf(l), Names: []named{}, Leaf: got.GetEntry().GetLeaf(), Rekor: l.Rekor != "", Sentence: sentence(l),
+		Lines: leafLines(l), Names: []named{}, Leaf: got.GetEntry().GetLeaf(), Rekor: l.Rekor != "", Sentence: sentence(l),
 		Proof: newProof(got, checkpoint),
 		Data:  entryData{Index: strconv.FormatInt(index, 10), Checkpoint: got.GetCheckpoint()},
 	}
-	v.Drawing = draw(&v.Proof)
+	v.Drawing = drawProof(&v.Proof)
 	v.all = v.Data
 	if v.all.Entry, err = protojson.Marshal(got); err != nil {
 		return nil, fmt.Errorf("encoding entry %d: %w", index, err)
@@ -212,8 +212,8 @@ func namesIn(c *cairnv1.Claim, l *leaf.Leaf) []named {
 	return list
 }
 
-// linesOf returns what a leaf says, in the order of its lines.
-func linesOf(l *leaf.Leaf) []leafLine {
+// leafLines returns what a leaf says, in the order of its lines.
+func leafLines(l *leaf.Leaf) []leafLine {
 	list := []leafLine{
 		{Word: "kind", Value: string(l.Kind)},
 		{Word: "format", Value: l.Format},

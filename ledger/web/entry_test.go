@@ -22,8 +22,8 @@ import (
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
-// hostile is text that must stay text.
-const hostile = "<script>alert(1)</script>\u202e</pre><img src=x onerror=alert(1)>"
+// wicked is text that must stay text.
+const wicked = "<script>alert(1)</script>\u202e</pre><img src=x onerror=alert(1)>"
 
 // fakeLog answers Reads from a small log.
 type fakeLog struct {
@@ -95,14 +95,14 @@ func rekorLeaf(t *testing.T) *leaf.Leaf {
 }
 
 // newLogSite returns a Site over a log with an entry of each kind: an enrolment, a
-// claim full of hostile text, a binary one, one that was withdrawn, and one of Rekor.
+// claim full of wicked text, a binary one, one that was withdrawn, and one of Rekor.
 func newLogSite(t *testing.T) (*Site, *fakeLog) {
 	t.Helper()
 	name := "pkg:oci/core-go"
 	f := &fakeLog{attestations: make(map[string][]byte), tree: &testTree{}, claim: &cairnv1.Claim{Subjects: []*cairnv1.Resource{
-		{Uri: name}, {Uri: "pkg:oci/not-in-the-leaf"}, {Name: hostile},
+		{Uri: name}, {Uri: "pkg:oci/not-in-the-leaf"}, {Name: wicked},
 	}}}
-	payload := []byte(`{"name":"` + hostile + `","long":"` + strings.Repeat("w", 10_000) + `"}`)
+	payload := []byte(`{"name":"` + wicked + `","long":"` + strings.Repeat("w", 10_000) + `"}`)
 	envelope := []byte(`{"payloadType":"x","payload":"` + base64.StdEncoding.EncodeToString(payload) + `","signatures":[]}`)
 	f.add(t, &leaf.Leaf{Kind: leaf.KindEnrol, Format: "dsse", Claim: leaf.ClaimOther, Result: leaf.NoResult}, []byte(`{"payload":"e30="}`))
 	f.add(t, &leaf.Leaf{
@@ -170,7 +170,7 @@ func TestEntryTwin(t *testing.T) {
 	if last := v.Proof.Path[2]; last.Hash != v.Proof.Root {
 		t.Errorf("the path leads to %s, want %s", last.Hash, v.Proof.Root)
 	}
-	if !strings.Contains(v.Attestation.Text, hostile) {
+	if !strings.Contains(v.Attestation.Text, wicked) {
 		t.Errorf("the twin's text is %.200s", v.Attestation.Text)
 	}
 }

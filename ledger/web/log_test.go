@@ -18,7 +18,7 @@ func TestLog(t *testing.T) {
 	s := &fakeSurvey{
 		growth: []survey.Point{{At: now.Add(-48 * time.Hour), Size: 10}, {At: now.Add(-24 * time.Hour), Size: 1_000_000}, {At: now, Size: 1_234_567}},
 		cosigned: []survey.Cosigned{
-			{Size: 1_234_567, At: now, Times: map[string]time.Time{"w1.example": now, hostile: now}},
+			{Size: 1_234_567, At: now, Times: map[string]time.Time{"w1.example": now, wicked: now}},
 			{Size: 9},
 		},
 	}
@@ -35,7 +35,7 @@ func TestLog(t *testing.T) {
 		}
 	}
 	if strings.Contains(body, "<script>alert") || strings.Contains(body, "\u202e") {
-		t.Error("hostile text is in the page")
+		t.Error("wicked text is in the page")
 	}
 }
 

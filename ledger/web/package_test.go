@@ -232,7 +232,7 @@ func TestBadgeOfTheUnknown(t *testing.T) {
 		"no table":          {nil, "/p/x.svg", http.StatusNotFound, "unknown"},
 		"no such name":      {good(func(*fakeSurvey) {}), "/p/y.svg", http.StatusNotFound, "unknown"},
 		"a name too long":   {good(func(*fakeSurvey) {}), "/p/" + strings.Repeat("y", 4097) + ".svg", http.StatusBadRequest, "unknown"},
-		"a nasty name":    {good(func(*fakeSurvey) {}), pathOf("/p/", nasty) + ".svg", http.StatusNotFound, "unknown"},
+		"a nasty name":      {good(func(*fakeSurvey) {}), pathOf("/p/", nasty) + ".svg", http.StatusNotFound, "unknown"},
 		"a table in error":  {good(func(f *fakeSurvey) { f.err = errors.New("disk") }), "/p/x.svg", http.StatusServiceUnavailable, "not known now"},
 		"a table behind":    {good(func(f *fakeSurvey) { f.state.Problem = errors.New("old") }), "/p/x.svg", http.StatusOK, "not known now"},
 		"a table not ready": {good(func(f *fakeSurvey) { f.state = survey.State{} }), "/p/x.svg", http.StatusOK, "not known now"},

@@ -55,12 +55,12 @@ func newProof(got *cairnv1.GetEntryResponse, c tlogproof.Checkpoint) proofView {
 // drawing is a proof from the root, at the top, to the leaf.
 type drawing struct {
 	Width, Height int
-	Nodes         []drawnNode
+	Nodes         []proofNode
 	Edges         []drawnEdge
 }
 
-// drawnNode is a hash. Fact is by which the script finds what it computed.
-type drawnNode struct {
+// proofNode is a hash. Fact is by which the script finds what it computed.
+type proofNode struct {
 	X, Y  int // of its middle
 	Fact  string
 	Text  string
@@ -78,12 +78,12 @@ const (
 	nodeHalf                        = 13
 )
 
-func draw(p *proofView) drawing {
+func drawProof(p *proofView) drawing {
 	n := len(p.Path)
 	d := drawing{Width: drawWidth, Height: 2*drawTop + n*drawStep}
 	y := func(level int) int { return drawTop + (n-level)*drawStep }
 	add := func(x, level int, fact, hash, class string) {
-		d.Nodes = append(d.Nodes, drawnNode{X: x, Y: y(level), Fact: fact, Text: hash[:drawHash], Class: class, Full: hash})
+		d.Nodes = append(d.Nodes, proofNode{X: x, Y: y(level), Fact: fact, Text: hash[:drawHash], Class: class, Full: hash})
 	}
 	add(drawMiddle, 0, "leaf", p.Leaf, "leaf")
 	for i, step := range p.Path {
