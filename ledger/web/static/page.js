@@ -105,7 +105,8 @@ async function look(form, file) {
 	form.submit();
 }
 
-const run = (id, f) => byId(id) && f(byId(id)).catch(({ state = "unknown", message }) => show(byId(id), state, message));
+const run = (id, f) => byId(id) && cairn.able().then(() => f(byId(id)))
+	.catch(({ state = "unknown", message }) => show(byId(id), state, "Not believed: " + message));
 run("seen", visit);
 run("checked", prove);
 for (const form of crypto.subtle ? all("form.search") : []) {
