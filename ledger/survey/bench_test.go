@@ -6,7 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/cairnlog/cairn/ledger/attest"
+	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/store"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
 
 const (
@@ -68,4 +77,80 @@ func BenchmarkSurvey(b *testing.B) {
 			}
 		})
 	}
+}
+
+// signedLog is a log of attestations in memory.
+type signedLog struct {
+	noKeys
+	entries []store.Entry
+	answers map[string]*cairnv1.GetAttestationResponse
+}
+
+// Entries implements store.Index.
+func (l *signedLog) Entries(_ context.Context, indexes []uint64) ([]store.Entry, error) {
+	list := make([]store.Entry, len(indexes))
+	for i, index := range indexes {
+		list[i] = l.entries[index]
+	}
+	return list, nil
+}
+
+// add signs and logs a reproduction of an artifact.
+func (l *signedLog) add(b *testing.B, s *attest.Signer, name string) {
+	b.Helper()
+	st, err := attest.NewStatement(attest.PredicateReproduction,
+		&attest.Reproduction{Result: leaf.Identical, Obtained: attest.Built, Rebuilder: attest.Builder{ID: "https://somebody.example"}},
+		attest.ResourceDescriptor{URI: name, Digest: map[string]string{"sha256": leaf.SHA256([]byte(name)).Hex()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw, err := s.Sign(st)
+	if err != nil {
+		b.Fatal(err)
+	}
+	att, err := attest.Open(raw, attest.NewKeyring(s.Public))
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.entries = append(l.entries, store.Entry{Index: uint64(len(l.entries)), Text: att.Text})
+	l.answers[att.Leaf.Envelope.Hex()] = &cairnv1.GetAttestationResponse{
+		Attestation: raw, Entry: &cairnv1.Entry{Leaf: string(att.Text)},
+		Keys: []*cairnv1.Key{{Fingerprint: string(s.Public.Fingerprint), PublicKey: s.Public.PEM}},
+	}
+}
+
+// BenchmarkFollow follows a log: it verifies each attestation, and takes in what it
+// says. What it takes the ledger to read it from storage is not in it.
+func BenchmarkFollow(b *testing.B) {
+	l := &signedLog{answers: make(map[string]*cairnv1.GetAttestationResponse)}
+	const size, signers = 4096, 8
+	var keys []*attest.Signer
+	for range signers {
+		s, _, err := attest.GenerateEd25519()
+		if err != nil {
+			b.Fatal(err)
+		}
+		keys = append(keys, s)
+	}
+	for i := range size {
+		l.add(b, keys[i%signers], benchName(i/signers))
+	}
+	for b.Loop() {
+		b.StopTimer()
+		f := newFilled(b, signers)
+		for i, key := range keys { // in place of those that cannot sign
+			f.heard[i].Key, f.ids[key.Public.Fingerprint] = key.Public.Fingerprint, int64(i)+1
+		}
+		f.cfg.Index = l
+		f.cfg.Client = client.NewLocal("a log", func(_ context.Context, req proto.Message) (proto.Message, error) {
+			return l.answers[req.(*cairnv1.GetAttestationRequest).GetEnvelope()], nil
+		})
+		published := &checkpoint.Published{Checkpoint: torchwood.Checkpoint{Tree: tlog.Tree{N: size}}, At: f.now}
+		f.cfg.Latest = func() (*checkpoint.Published, error) { return published, nil }
+		b.StartTimer()
+		if err := f.follow(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 }

@@ -118,6 +118,36 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestManyColumns: the matrix shows no more rebuilders than it has columns, and counts
+// the others.
+func TestManyColumns(t *testing.T) {
+	for _, heard := range []int{MaxColumns + 3, 0} {
+		f := newFilled(t, heard)
+		for i := range MaxColumns + 3 {
+			f.says(word(fmt.Sprint("r", i), hello, digestOf("a"), Obtained))
+		}
+		p := f.page(Filter{})
+		if len(p.Rebuilders) != MaxColumns || len(p.Columns) != MaxColumns || len(p.Rows[0].Cells) != MaxColumns || p.Rows[0].Others != 3 {
+			t.Errorf("%d columns, %d cells, %d others", len(p.Rebuilders), len(p.Rows[0].Cells), p.Rows[0].Others)
+		}
+	}
+}
+
+// TestManyArtifacts: of a version with more artifacts than are looked at, not all are
+// known to be reproduced.
+func TestManyArtifacts(t *testing.T) {
+	f := newFilled(t, 1)
+	for i := range maxCurrent + 1 {
+		d := digestOf(fmt.Sprint(i))
+		f.says(word("r0", hello, d, Obtained))
+		f.judges(d, verify.VerdictReproduced, never)
+	}
+	p, err := f.Package(t.Context(), hello)
+	if err != nil || p.Verdict != verify.VerdictUnproven || len(p.Artifacts) != MaxArtifacts || !p.More {
+		t.Errorf("%s, %d artifacts, %v", p.Verdict, len(p.Artifacts), err)
+	}
+}
+
 // TestStrangersChangeNothing: what others log is listed apart, and nowhere else.
 func TestStrangersChangeNothing(t *testing.T) {
 	f := newFilled(t, 2)
@@ -230,7 +260,7 @@ func TestDigestsGoByNames(t *testing.T) {
 func TestNoVerdictIsTold(t *testing.T) {
 	for name, spoil := range map[string]func(f *filled){
 		"the log is not followed":        func(f *filled) { f.now = f.now.Add(time.Hour) },
-		"the log was never followed":     func(f *filled) { f.current.Store(0) },
+		"the log was never followed":     func(f *filled) { f.current.Store(0); f.scanned.Store(1 << 40) },
 		"there is no checkpoint":         func(f *filled) { f.cfg.Latest = failing },
 		"the policy does not know it":    func(f *filled) { f.cfg.Policy, f.opened = newFilled(f, 2).cfg.Policy, nil },
 		"an exception ended a while ago": func(f *filled) { f.now = f.now.Add(3 * time.Minute) },
