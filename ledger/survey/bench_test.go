@@ -3,137 +3,20 @@ package survey
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/checkpoint"
+	"github.com/cairnlog/cairn/ledger/client"
 	"github.com/cairnlog/cairn/ledger/leaf"
-	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/store"
-	"github.com/cairnlog/cairn/ledger/verify"
+	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
-
-// noKeys is an index that knows no keys.
-type noKeys struct{ store.Index }
-
-func (noKeys) Key(context.Context, leaf.Fingerprint) (*store.Key, error) {
-	return nil, store.ErrNotFound
-}
-
-const testOrigin = "localhost/survey"
-
-// filled is a table that is filled by hand, but through the way that entries take.
-type filled struct {
-	testing.TB
-	*Survey
-	now  time.Time
-	next uint64
-}
-
-func keyOf(name string) leaf.Fingerprint { return leaf.Fingerprint(leaf.SHA256([]byte(name))) }
-
-// newFilled returns an empty table, by the policy of so many rebuilders, r0 and so on.
-func newFilled(t testing.TB, rebuilders int) *filled {
-	t.Helper()
-	skey, vkey, err := note.GenerateKey(nil, testOrigin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := note.NewSigner(skey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := torchwood.Checkpoint{Origin: testOrigin, Tree: tlog.Tree{N: 1 << 40}}
-	signed, err := note.Sign(&note.Note{Text: c.String()}, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := "log " + vkey + "\nquorum none\n"
-	var members []string
-	for i := range rebuilders {
-		name := fmt.Sprint("r", i)
-		text += fmt.Sprintf("rebuilder %s %s operator=https://%s.example\n", name, keyOf(name), name)
-		members = append(members, name)
-	}
-	if rebuilders > 0 {
-		text += "rebuild-group all any " + strings.Join(members, " ") + "\nrebuild-quorum all\n"
-	}
-	pol, err := policy.Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &filled{TB: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
-	published := &checkpoint.Published{Checkpoint: c, Signed: signed, At: f.now}
-	f.Survey, err = Open(context.Background(), Config{
-		Path: filepath.Join(t.TempDir(), "survey.db"), Origin: testOrigin, Policy: pol, Trust: pol, Index: noKeys{},
-		Latest: func() (*checkpoint.Published, error) { return published, nil },
-		Now:    func() time.Time { return f.now }, Warn: func(err error) { t.Error(err) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.Close() })
-	f.current.Store(f.now.Unix())
-	return f
-}
-
-// says takes in what is said, each an entry of its own.
-func (f *filled) says(list ...*said) {
-	f.Helper()
-	for len(list) > 0 {
-		some := list[:min(len(list), followBatch)]
-		list = list[len(some):]
-		changes := make([]change, len(some))
-		for i, s := range some {
-			changes[i] = change{index: f.next, said: s}
-			for _, who := range s.signers {
-				if f.ids[who.key] != 0 {
-					changes[i].about = append(changes[i].about, s.subjects[0].digest)
-				}
-			}
-			f.next++
-		}
-		if err := f.inBatch(context.Background(), func(b *batch) error { return b.take(changes, f.next, f.now) }); err != nil {
-			f.Fatal(err)
-		}
-		f.scanned.Store(f.next)
-	}
-}
-
-// judges takes in a verdict about an artifact.
-func (f *filled) judges(d leaf.Digest, v verify.Verdict, until int64) {
-	f.Helper()
-	one := due{digest: d}
-	if err := f.r.QueryRow("SELECT id, verdict FROM artifacts WHERE digest = ?", string(d)).Scan(&one.id, &one.was); err != nil {
-		f.Fatal(err)
-	}
-	report := marshal(&verify.Report{Verdict: v, Artifact: d})
-	err := f.inBatch(context.Background(), func(b *batch) error {
-		return b.save(one, &judgement{verdict: v, due: until, needs: []leaf.Digest{d}, report: report})
-	})
-	if err != nil {
-		f.Fatal(err)
-	}
-}
-
-// word is that somebody says a word about an artifact, by a name.
-func word(who, name string, d leaf.Digest, w Word) *said {
-	s := &said{claim: leaf.ClaimReproduction, result: leaf.Identical, signers: []signer{{keyOf(who), "https://" + who + ".example"}},
-		subjects: []subject{{digest: d, word: w}}, environment: `{"arch":"x86_64","os":"linux"}`}
-	if w == Different {
-		s.result = leaf.Different
-	}
-	if name != "" {
-		s.subjects[0].names = []string{name}
-	}
-	return s
-}
 
 const (
 	benchPackages   = 35_000
@@ -194,4 +77,80 @@ func BenchmarkSurvey(b *testing.B) {
 			}
 		})
 	}
+}
+
+// signedLog is a log of attestations in memory.
+type signedLog struct {
+	noKeys
+	entries []store.Entry
+	answers map[string]*cairnv1.GetAttestationResponse
+}
+
+// Entries implements store.Index.
+func (l *signedLog) Entries(_ context.Context, indexes []uint64) ([]store.Entry, error) {
+	list := make([]store.Entry, len(indexes))
+	for i, index := range indexes {
+		list[i] = l.entries[index]
+	}
+	return list, nil
+}
+
+// add signs and logs a reproduction of an artifact.
+func (l *signedLog) add(b *testing.B, s *attest.Signer, name string) {
+	b.Helper()
+	st, err := attest.NewStatement(attest.PredicateReproduction,
+		&attest.Reproduction{Result: leaf.Identical, Obtained: attest.Built, Rebuilder: attest.Builder{ID: "https://somebody.example"}},
+		attest.ResourceDescriptor{URI: name, Digest: map[string]string{"sha256": leaf.SHA256([]byte(name)).Hex()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw, err := s.Sign(st)
+	if err != nil {
+		b.Fatal(err)
+	}
+	att, err := attest.Open(raw, attest.NewKeyring(s.Public))
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.entries = append(l.entries, store.Entry{Index: uint64(len(l.entries)), Text: att.Text})
+	l.answers[att.Leaf.Envelope.Hex()] = &cairnv1.GetAttestationResponse{
+		Attestation: raw, Entry: &cairnv1.Entry{Leaf: string(att.Text)},
+		Keys: []*cairnv1.Key{{Fingerprint: string(s.Public.Fingerprint), PublicKey: s.Public.PEM}},
+	}
+}
+
+// BenchmarkFollow follows a log: it verifies each attestation, and takes in what it
+// says. What it takes the ledger to read it from storage is not in it.
+func BenchmarkFollow(b *testing.B) {
+	l := &signedLog{answers: make(map[string]*cairnv1.GetAttestationResponse)}
+	const size, signers = 4096, 8
+	var keys []*attest.Signer
+	for range signers {
+		s, _, err := attest.GenerateEd25519()
+		if err != nil {
+			b.Fatal(err)
+		}
+		keys = append(keys, s)
+	}
+	for i := range size {
+		l.add(b, keys[i%signers], benchName(i/signers))
+	}
+	for b.Loop() {
+		b.StopTimer()
+		f := newFilled(b, signers)
+		for i, key := range keys { // in place of those that cannot sign
+			f.heard[i].Key, f.ids[key.Public.Fingerprint] = key.Public.Fingerprint, int64(i)+1
+		}
+		f.cfg.Index = l
+		f.cfg.Client = client.NewLocal("a log", func(_ context.Context, req proto.Message) (proto.Message, error) {
+			return l.answers[req.(*cairnv1.GetAttestationRequest).GetEnvelope()], nil
+		})
+		published := &checkpoint.Published{Checkpoint: torchwood.Checkpoint{Tree: tlog.Tree{N: size}}, At: f.now}
+		f.cfg.Latest = func() (*checkpoint.Published, error) { return published, nil }
+		b.StartTimer()
+		if err := f.follow(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 }

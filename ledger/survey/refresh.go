@@ -190,8 +190,9 @@ func (b *batch) fill(r *row) error {
 		r.cells = append(r.cells, c)
 	}
 	slices.SortFunc(r.cells, func(a, b cell) int { return cmp.Compare(a.key, b.key) })
-	r.cells = r.cells[:min(len(r.cells), MaxColumns)]
-	r.others = max(0, r.others-int64(len(r.cells)))
+	if more := len(r.cells) - MaxColumns; more > 0 {
+		r.cells, r.others = r.cells[:MaxColumns], r.others+int64(more)
+	}
 	r.signed = min(2, int64(len(operators)))
 	return nil
 }
@@ -230,7 +231,11 @@ func (b *batch) fillFrom(r *row, artifact int64, first bool, words map[int64]cel
 			if c.word == Signed || c.word == Obtained {
 				operators[operator] = true
 			}
-			if known := words[c.key]; c.word > known.word && (len(b.heard) == 0 || c.key <= MaxColumns) {
+			if len(b.heard) > 0 && c.key > MaxColumns {
+				return
+			}
+			r.others--
+			if c.word > words[c.key].word {
 				words[c.key] = c
 			}
 		})
