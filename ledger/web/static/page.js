@@ -1,7 +1,7 @@
 "use strict";
 // What pages do in a browser: check what the server sent, and remember it.
 {
-const { glyphs, hex, base64, check, open, worst } = cairn;
+const { glyphs, hex, fail, base64, check, open, worst } = cairn;
 const all = (css, of = document) => [...of.querySelectorAll(css)];
 const byId = (id) => document.getElementById(id);
 const data = (id) => JSON.parse(byId(id)?.textContent ?? "{}");
@@ -15,24 +15,22 @@ const show = (el, state, text) => {
 // ask answers with what the server says now. Silence proves nothing.
 async function ask(path) {
 	const r = await fetch("/v1/" + path, { cache: "no-store" }).catch(() => ({}));
-	if (r.ok) return r.json();
-	throw Object.assign(new Error("no answer to " + path), { state: "unknown" });
+	return r.ok ? r.json() : fail("no answer to " + path, "unknown");
 }
 
-// extended says whether the larger of two trees extends the smaller.
+// extended says whether one of two trees extends the other.
 async function extended(a, b) {
 	if (a.size > b.size) [a, b] = [b, a];
 	const { consistencyProof: proof = [] } = a.size < b.size ? await ask(`log/proofs/consistency?from=${a.size}&to=${b.size}`) : {};
 	return cairn.consistency(a.size, b.size, proof.map(base64), a.root, b.root);
 }
 
-// compare holds a checkpoint to what was seen. A page may be older, out of a cache; the
-// log may not.
+// compare: a page may be older than what was seen, out of a cache; the log may not.
 async function compare(was, page) {
 	const now = page.size < was.size ? await check((await ask("log/checkpoint")).checkpoint, frame.policy) : page;
 	if (now.state !== "ok") return now;
-	if (now.vkey !== was.vkey) return { state: "bad", why: "another key signs" };
-	if (now.size < was.size) return { state: "bad", why: "the log is shorter" };
+	if (now.vkey !== was.vkey) fail("another key signs");
+	if (now.size < was.size) fail("the log is shorter");
 	const kept = await extended(was, now);
 	return now === page || kept.state !== "ok" ? kept : extended(page, was);
 }
@@ -44,23 +42,16 @@ async function visit(seen) {
 	if (now.state !== "ok") return show(seen, now.state, "Not believed: " + now.why);
 	const checked = `Checked here: the log's signature, ${now.steps.at(-1).text}. `;
 	if (saved) return show(seen, "unknown", checked + "A saved page cannot ask whether the log still has this.");
-	const was = JSON.parse(localStorage.getItem(at)), write = (value) => localStorage.setItem(at, JSON.stringify(value));
-	const next = { note: frame.checkpoint, vkey: now.vkey, time: was?.time ?? Date.now() };
-	if (!was) {
-		write(next);
-		return show(seen, "ok", checked + "First visit: trusted on first use, remembered.");
-	}
-	const old = { ...was, ...open(was.note) };
+	const was = JSON.parse(localStorage.getItem(at)) ?? { time: Date.now() };
+	const old = was.note ? { ...was, ...open(was.note) } : now;
 	const visited = "your visit of " + new Date(was.time).toLocaleDateString("en-GB", { dateStyle: "long" });
 	const { state, why } = was.evidence ? { state: "bad" } : await compare(old, now).catch(({ state = "bad", message: why }) => ({ state, why }));
 	if (state === "unknown") return show(seen, state, `Not compared with ${visited}: ${why}`);
-	if (state === "ok") {
-		if (now.size >= old.size) write(next);
-		return show(seen, state, `${checked}Append-only since ${visited} ✓`);
-	}
-	was.evidence ??= `${why}\n\n${was.note}\n${frame.checkpoint}`;
-	write(was);
-	show(seen, "bad", `This log broke with what it showed at ${visited}: `);
+	if (state === "bad") was.evidence ??= `${why}\n\n${was.note}\n${frame.checkpoint}`;
+	else if (now.size >= old.size) Object.assign(was, { note: frame.checkpoint, vkey: now.vkey });
+	localStorage.setItem(at, JSON.stringify(was));
+	if (state === "ok") return show(seen, state, checked + (old === now ? "First visit: trusted on first use." : `Append-only since ${visited} ✓`));
+	show(seen, state, `This log broke with what it showed at ${visited}: `);
 	add(seen, "pre", was.evidence);
 	add(seen, "button", "Copy the evidence").onclick = () => navigator.clipboard.writeText(was.evidence);
 	add(seen, "button", "Forget it, trust anew").onclick = () => (localStorage.removeItem(at), location.reload());
@@ -71,8 +62,8 @@ function list(steps) {
 	if (ul) for (const s of steps) show(add(ul, "li"), s.state, s.text);
 }
 
-// prove recomputes an entry's way to the root from what the log says. A drawn step is
-// right if each [data-is] in it reads like the fact of that name, or its first 8 digits.
+// prove recomputes an entry's way to the root. A drawn step is right if each [data-is] in
+// it reads like that fact, or like its first 8 digits.
 async function prove(overall) {
 	const { index, checkpoint } = entry, { size } = open(checkpoint);
 	let { entry: { leaf }, inclusionProof: path = [], checkpoint: note } = saved ?? await ask("log/entries/" + index);
@@ -100,25 +91,21 @@ async function prove(overall) {
 		show(step.querySelector("output"), state, state);
 	}
 	list(c.steps);
-	const state = worst([...results, c].map((r) => r.state)), { why } = [...results, c].find((r) => r.state === state);
+	results.push(c);
+	const state = worst(results.map((r) => r.state)), { why } = results.find((r) => r.state === state);
 	show(overall, state, state === "unknown" ? "Not checked: " + why :
 		"Checked in your browser by code that this server sent: " + (state === "ok" ? `entry ${index} is in the log of ${size}` : why));
 }
 
-// look hashes a file here, and searches for its digest.
 async function look(form, file) {
-	const out = form.querySelector("output"), from = file.stream().getReader();
+	const out = form.querySelector("output");
 	if (file.size > 2 ** 30) return out.textContent = "Over 1 GiB: take sha256sum, and paste sha256:…";
-	const bytes = new Uint8Array(file.size);
-	for (let at = 0, part; (part = (await from.read()).value); at += part.length) {
-		bytes.set(part, at);
-		out.textContent = `hashing: ${Math.floor(at / file.size * 100)} %`;
-	}
-	form.q.value = "sha256:" + hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
+	out.textContent = `hashing ${(file.size / 1e6).toFixed(1)} MB…`;
+	form.q.value = "sha256:" + hex(await cairn.sha256(file));
 	form.submit();
 }
 
-const run = (id, f) => byId(id) && f(byId(id)).catch((e) => show(byId(id), e.state ?? "bad", e.message));
+const run = (id, f) => byId(id) && f(byId(id)).catch(({ state = "bad", message }) => show(byId(id), state, message));
 run("seen", visit);
 run("checked", prove);
 for (const form of crypto.subtle ? all("form.search") : []) {

@@ -3,10 +3,9 @@
 // and to RFC 9162. Only the state "ok" is a yes.
 const cairn = (() => {
 const glyphs = { ok: "✓", bad: "✗", unknown: "?", absent: "·" };
-const utf8 = (text) => new TextEncoder().encode(text);
 const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
 const same = (a, b) => hex(a) === hex(b);
-const fail = (why) => { throw new Error(why); };
+const fail = (why, state = "bad") => { throw Object.assign(new Error(why), { state }); };
 
 // worst is "ok" only if all are, and some.
 const worst = (all) => all.includes("bad") ? "bad" : all[0] && all.every((s) => s === "ok") ? "ok" : "unknown";
@@ -18,19 +17,18 @@ function base64(text) {
 	return Uint8Array.from(bytes, (c) => c.charCodeAt(0));
 }
 
-const sha256 = async (...parts) =>
-	new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(parts.flatMap((p) => [...p]))));
-const leafHash = (leaf) => sha256([0], utf8(leaf));
-const nodeHash = (left, right) => sha256([1], left, right);
+// sha256 is that of bytes, texts and files, one behind the other.
+const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer()));
+const leafHash = (leaf) => sha256("\0", leaf);
+const nodeHash = (left, right) => sha256("\x01", left, right);
 
-// unable says why this browser cannot check, or nothing.
-async function unable() {
-	if (!globalThis.crypto?.subtle) return "browsers check only what came by https, or from localhost";
-	return crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])
-		.then(() => "", () => "Ed25519 needs Firefox 129, Safari 17 or Chrome 137");
+async function able() {
+	if (!globalThis.crypto?.subtle) fail("browsers check only what came by https, or from localhost", "unknown");
+	await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])
+		.catch(() => fail("Ed25519 needs Firefox 129, Safari 17 or Chrome 137", "unknown"));
 }
 
-// open reads a signed checkpoint, and verifies nothing.
+// open verifies nothing.
 function open(signed) {
 	const end = signed.lastIndexOf("\n\n") + 1, text = signed.slice(0, end);
 	const lines = signed.slice(end + 1).split("\n");
@@ -50,11 +48,10 @@ function open(signed) {
 async function key(vkey, as, want) {
 	const [, name, id, b64] = /^(.+)\+([0-9a-f]{8})\+(.+)$/.exec(vkey) ?? fail("malformed key");
 	const bytes = base64(b64);
-	if (hex(await sha256(utf8(name + "\n"), bytes)).slice(0, 8) !== id) fail("malformed key");
+	if (hex(await sha256(name + "\n", bytes)).slice(0, 8) !== id) fail("malformed key");
 	return { vkey, as, want, name, id, type: bytes[0], bytes: bytes.slice(1) };
 }
 
-// signature says whether a key signed: a log's is of type 1, a witness's of 4.
 async function signature(k, { sigs, text }) {
 	let { sig } = sigs.find((s) => s.name === k.name && s.id === k.id) ?? {}, when = "";
 	if (!sig) return ["absent", "has not signed"];
@@ -66,20 +63,20 @@ async function signature(k, { sigs, text }) {
 		when = " at " + new Date(Number(time) * 1000).toISOString();
 	}
 	const ok = await crypto.subtle.importKey("raw", k.bytes, "Ed25519", false, ["verify"])
-		.then((pub) => crypto.subtle.verify("Ed25519", pub, sig, utf8(text))).catch(() => false);
+		.then((pub) => crypto.subtle.verify("Ed25519", pub, sig, new TextEncoder().encode(text))).catch(() => false);
 	return ok ? ["ok", "signed" + when] : ["bad", "wrong signature"];
 }
 
-// policy reads lines log, witness, group and quorum. There may be no others.
+// policy takes no other lines than these.
 async function policy(text) {
 	const p = { logs: [], named: new Map() };
 	for (const line of text.split("\n")) {
 		const [word, name, arg, ...more] = line.split(/[ \t]+/).filter(Boolean);
 		if (!word || word[0] === "#") continue;
 		const known = name === "none" || p.named.has(name);
-		if (word === "log") p.logs.push(await key(name, "log", 1));
+		if (word === "log") p.logs.push(await key(name, "log", 1)); // Ed25519
 		else if (word === "quorum" && known && !p.quorum) p.quorum = name;
-		else if (word === "witness" && !known) p.named.set(name, await key(arg, "witness " + name, 4));
+		else if (word === "witness" && !known) p.named.set(name, await key(arg, "witness " + name, 4)); // cosignature/v1
 		else if (word === "group" && !known && more.every((m) => p.named.has(m))) {
 			const k = arg === "all" ? more.length : arg === "any" ? 1 : Number(arg), members = new Set(more);
 			p.named.set(name, k >= 1 && k <= members.size ? { k, members: [...members] } : fail(`policy: ${line}`));
@@ -88,7 +85,6 @@ async function policy(text) {
 	return p.quorum ? p : fail("policy: no quorum");
 }
 
-// quorum is the state and the text of a name in a policy.
 function quorum(p, name) {
 	if (name === "none") return ["ok", "none is asked for"];
 	const { k, members, state } = p.named.get(name);
@@ -97,14 +93,13 @@ function quorum(p, name) {
 	return [count("ok") >= k ? "ok" : count("ok", "unknown") >= k ? "unknown" : "bad", `${k} of (${all.map(([, text]) => text).join(", ")})`];
 }
 
-// check holds a signed checkpoint to a policy. Its steps are {state, text}. Whether it
-// matters who has not signed, the quorum says.
+// check holds a signed checkpoint to a policy, by steps {state, text}. Whether it matters
+// who has not signed, the quorum says.
 async function check(signed, policyText) {
 	const steps = [];
 	try {
-		const c = open(signed), why = await unable();
-		if (why) return { ...c, state: "unknown", why, steps };
-		const p = await policy(policyText);
+		await able();
+		const c = open(signed), p = await policy(policyText);
 		for (const k of [...p.logs, ...p.named.values()].filter((k) => k.vkey)) {
 			const [state, why] = await signature(k, c);
 			k.state = state;
@@ -115,9 +110,9 @@ async function check(signed, policyText) {
 		if (!log) fail("no log of the policy signed");
 		const state = steps.some((s) => s.state === "bad") ? "bad" : worst([log.state, met]);
 		return { ...c, state, why: steps.find((s) => s.state === state).text, steps, vkey: log.vkey };
-	} catch (e) {
-		steps.push({ state: "bad", text: e.message });
-		return { state: "bad", why: e.message, steps };
+	} catch ({ state = "bad", message: why }) {
+		steps.push({ state, text: why });
+		return { state, why, steps };
 	}
 }
 
@@ -139,7 +134,7 @@ async function climb(at, last, seed, path, root, oldRoot) {
 }
 const result = (ok, steps = []) => ({ state: ok ? "ok" : "bad", why: ok ? "" : "the proof does not lead to the root", steps });
 
-// inclusion and consistency are {state, why, steps}. Sizes are BigInt.
+// Sizes are BigInt.
 const inclusion = async (leaf, index, size, path, root) =>
 	index < size ? climb(index, size - 1n, leaf, path, root) : result(false);
 
@@ -151,5 +146,5 @@ async function consistency(from, to, proof, fromRoot, toRoot) {
 	return from < to && seed ? climb(at, last, seed, path, toRoot, fromRoot) : result(false);
 }
 
-return { glyphs, hex, same, worst, base64, sha256, leafHash, open, check, inclusion, consistency };
+return { glyphs, hex, same, fail, worst, base64, sha256, leafHash, open, check, inclusion, consistency };
 })();

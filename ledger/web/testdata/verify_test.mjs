@@ -24,20 +24,15 @@ async function judge(what, v, run) {
 	else console.log(`${what} ${v.name}: got ${got.state} (${got.why}), want ${v.want}`);
 }
 
-for (const v of vectors.notes) {
-	await judge("note", v, () => cairn.check(v.signed, v.policy));
-}
-for (const v of vectors.inclusions) {
-	await judge("inclusion", v, async () => {
-		const leaf = await cairn.leafHash(v.leaf);
-		const got = await cairn.inclusion(leaf, BigInt(v.index), BigInt(v.size), list(v.path), cairn.base64(v.root));
-		return drawn(got, leaf, v);
-	});
-}
-for (const v of vectors.consistencies) {
-	await judge("consistency", v, () =>
-		cairn.consistency(BigInt(v.from), BigInt(v.to), list(v.path), cairn.base64(v.fromRoot), cairn.base64(v.toRoot)));
-}
+const every = (list, run) => Promise.all(list.map(run));
+await every(vectors.notes, (v) => judge("note", v, () => cairn.check(v.signed, v.policy)));
+await every(vectors.inclusions, (v) => judge("inclusion", v, async () => {
+	const leaf = await cairn.leafHash(v.leaf);
+	const got = await cairn.inclusion(leaf, BigInt(v.index), BigInt(v.size), list(v.path), cairn.base64(v.root));
+	return drawn(got, leaf, v);
+}));
+await every(vectors.consistencies, (v) => judge("consistency", v, () =>
+	cairn.consistency(BigInt(v.from), BigInt(v.to), list(v.path), cairn.base64(v.fromRoot), cairn.base64(v.toRoot))));
 console.log(`${agreed} agreed`);
 
 // drawn holds the steps of a good path to what they are drawn as: a chain from the leaf
