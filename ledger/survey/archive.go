@@ -24,6 +24,13 @@ const (
 	sparse = 32
 )
 
+// tryArchive is followArchive, and warns of its failure: the packages do not rest on it.
+func (s *Survey) tryArchive(ctx context.Context) {
+	if err := s.followArchive(ctx); err != nil && ctx.Err() == nil {
+		s.cfg.Warn(fmt.Errorf("following the archive of checkpoints: %w", err))
+	}
+}
+
 // followArchive looks at the published checkpoints that it did not look at yet.
 func (s *Survey) followArchive(ctx context.Context) error {
 	if s.cfg.Archive == nil {
@@ -78,7 +85,6 @@ func (s *Survey) followSegment(ctx context.Context) (more bool, err error) {
 				return err
 			}
 		}
-		b.changed = true
 		return b.exec("UPDATE meta SET segment = ?, offset = ?", next, offset)
 	})
 }

@@ -189,6 +189,31 @@ func TestLongArchive(t *testing.T) {
 	}
 }
 
+// TestRunFollowsTheArchive: also while nothing is logged.
+func TestRunFollowsTheArchive(t *testing.T) {
+	a := newArchived(t)
+	a.add(10, a.log)
+	ctx, cancel := context.WithCancel(t.Context())
+	a.cfg.Published = func(context.Context, uint64) (uint64, error) { cancel(); return 0, ctx.Err() }
+	a.Run(ctx)
+	if list, err := a.Cosigned(t.Context(), 10); err != nil || len(list) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	a.cfg.Archive = broken{}
+	a.tryArchive(t.Context())
+	if len(a.warned) != 1 || !strings.Contains(a.warned[0], "following the archive") {
+		t.Errorf("it warned %q", a.warned)
+	}
+}
+
+// broken is an archive that cannot be read.
+type broken struct{}
+
+// Segment implements Archive.
+func (broken) Segment(context.Context, uint64) (io.ReadSeekCloser, error) {
+	return nil, fs.ErrPermission
+}
+
 // TestTableOutlives: a table is that of a log and a policy, and made anew for another
 // policy, or after it was deleted.
 func TestTableOutlives(t *testing.T) {

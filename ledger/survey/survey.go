@@ -97,6 +97,10 @@ func Open(ctx context.Context, cfg Config) (*Survey, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What is written is little at a time; memory is better used elsewhere.
+	if _, err := w.ExecContext(ctx, "PRAGMA cache_size(-8192)"); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", cfg.Path, err), w.Close(), r.Close())
+	}
 	s := &Survey{cfg: cfg, w: w, r: r, ids: make(map[leaf.Fingerprint]int64)}
 	if cfg.Policy != nil {
 		s.heard = cfg.Policy.Rebuilders()
@@ -157,8 +161,26 @@ const never = int64(1) << 62
 // pauseAfter is waited after a failure.
 const pauseAfter = 5 * time.Second
 
-// Run follows the log and judges until ctx is done.
+// archivePause is between two looks at the archive: late cosignatures come without
+// an entry.
+const archivePause = 5 * time.Second
+
+// Run follows the log and the archive, and judges, until ctx is done.
 func (s *Survey) Run(ctx context.Context) {
+	s.tryArchive(ctx) // which tells when the entries were published
+	var archive sync.WaitGroup
+	defer archive.Wait()
+	archive.Go(func() {
+		for tick := time.NewTicker(archivePause); ; {
+			select {
+			case <-tick.C:
+				s.tryArchive(ctx)
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			}
+		}
+	})
 	for ctx.Err() == nil {
 		if err := s.Step(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Warn(fmt.Errorf("keeping the table of packages: %w", err))
@@ -182,13 +204,6 @@ func (s *Survey) Step(ctx context.Context) error {
 	}
 	if err := s.expire(ctx); err != nil {
 		return err
-	}
-	if err := s.followArchive(ctx); err != nil {
-		// The packages do not rest on it.
-		if ctx.Err() != nil {
-			return err
-		}
-		s.cfg.Warn(fmt.Errorf("following the archive of checkpoints: %w", err))
 	}
 	if err := s.follow(ctx); err != nil {
 		return err

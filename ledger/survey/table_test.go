@@ -118,6 +118,36 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestManyColumns: the matrix shows no more rebuilders than it has columns, and counts
+// the others.
+func TestManyColumns(t *testing.T) {
+	for _, heard := range []int{MaxColumns + 3, 0} {
+		f := newFilled(t, heard)
+		for i := range MaxColumns + 3 {
+			f.says(word(fmt.Sprint("r", i), hello, digestOf("a"), Obtained))
+		}
+		p := f.page(Filter{})
+		if len(p.Rebuilders) != MaxColumns || len(p.Columns) != MaxColumns || len(p.Rows[0].Cells) != MaxColumns || p.Rows[0].Others != 3 {
+			t.Errorf("%d columns, %d cells, %d others", len(p.Rebuilders), len(p.Rows[0].Cells), p.Rows[0].Others)
+		}
+	}
+}
+
+// TestManyArtifacts: of a version with more artifacts than are looked at, not all are
+// known to be reproduced.
+func TestManyArtifacts(t *testing.T) {
+	f := newFilled(t, 1)
+	for i := range maxCurrent + 1 {
+		d := digestOf(fmt.Sprint(i))
+		f.says(word("r0", hello, d, Obtained))
+		f.judges(d, verify.VerdictReproduced, never)
+	}
+	p, err := f.Package(t.Context(), hello)
+	if err != nil || p.Verdict != verify.VerdictUnproven || len(p.Artifacts) != MaxArtifacts || !p.More {
+		t.Errorf("%s, %d artifacts, %v", p.Verdict, len(p.Artifacts), err)
+	}
+}
+
 // TestStrangersChangeNothing: what others log is listed apart, and nowhere else.
 func TestStrangersChangeNothing(t *testing.T) {
 	f := newFilled(t, 2)
