@@ -14,10 +14,11 @@ import (
 	"testing"
 
 	"filippo.io/torchwood"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/cairnlog/cairn/ledger/checkpoint"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/reason"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
 )
@@ -113,9 +114,18 @@ func newLogSite(t *testing.T) (*Site, *fakeLog) {
 	delete(f.attestations, leaf.SHA256([]byte("to be withdrawn")).Hex())
 	f.add(t, rekorLeaf(t), nil)
 	w := newWorld(t)
-	root := tlog.Hash(f.tree.root(t, int64(len(f.leaves))))
-	f.checkpoint = w.sign(torchwood.Checkpoint{Origin: "log.example/test", Tree: tlog.Tree{N: int64(len(f.leaves)), Hash: root}}.String(), w.log, note.Signer(w.witnesses[0]))
-	return newSite(t, &fakeSurvey{}, func(c *Config) { c.Reads = f }), f
+	tree := tlog.Tree{N: int64(len(f.leaves)), Hash: tlog.Hash(f.tree.root(t, int64(len(f.leaves))))}
+	c := torchwood.Checkpoint{Origin: "log.example/test", Tree: tree}
+	f.checkpoint = w.sign(c.String(), w.log, w.witnesses[0])
+	pol, err := policy.Parse([]byte(w.policyOf("group g any w0 w1", "quorum g")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	board := checkpoint.NewBoard()
+	if err := board.Show(&checkpoint.Published{Checkpoint: c, Signed: []byte(f.checkpoint), At: now}); err != nil {
+		t.Fatal(err)
+	}
+	return newSite(t, &fakeSurvey{}, func(c *Config) { c.Reads, c.Policy, c.VKey, c.Board = f, pol, w.logKey, board }), f
 }
 
 func TestEntry(t *testing.T) {

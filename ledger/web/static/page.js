@@ -45,7 +45,7 @@ async function visit(seen) {
 	const was = JSON.parse(localStorage.getItem(at)) ?? { time: Date.now() };
 	const old = was.note ? { ...was, ...open(was.note) } : now;
 	const visited = "your visit of " + new Date(was.time).toLocaleDateString("en-GB", { dateStyle: "long" });
-	const { state, why } = was.evidence ? { state: "bad" } : await compare(old, now).catch(({ state = "bad", message: why }) => ({ state, why }));
+	const { state, why } = was.evidence ? { state: "bad" } : await compare(old, now).catch(({ state = "unknown", message: why }) => ({ state, why }));
 	if (state === "unknown") return show(seen, state, `Not compared with ${visited}: ${why}`);
 	if (state === "bad") was.evidence ??= `${why}\n\n${was.note}\n${frame.checkpoint}`;
 	else if (now.size >= old.size) Object.assign(was, { note: frame.checkpoint, vkey: now.vkey });
@@ -71,9 +71,9 @@ async function prove(overall) {
 		({ inclusionProof: path = [] } = await ask(`log/proofs/inclusion?index=${index}&size=${size}`));
 		note = checkpoint;
 	}
-	const c = await check(note, frame.policy), hash = await cairn.leafHash(leaf);
-	const way = await cairn.inclusion(hash, BigInt(index), size, path.map(base64), c.root);
-	const facts = { text: leaf, lines: leaf.replace(/.*/, ""), leaf: hex(hash), root: way.why || hex(c.root) };
+	const c = await check(note, frame.policy), { root } = open(note), hash = await cairn.leafHash(leaf);
+	const way = await cairn.inclusion(hash, BigInt(index), size, path.map(base64), root);
+	const facts = { text: leaf, lines: leaf.replace(/.*/, ""), leaf: hex(hash), root: way.why || hex(root) };
 	way.steps.forEach((s, i) => { for (const part in s) facts[part + i] = hex(s[part]); });
 	const envelope = /^envelope (.*)/m.exec(leaf)?.[1];
 	if (envelope) {
@@ -99,13 +99,14 @@ async function prove(overall) {
 
 async function look(form, file) {
 	const out = form.querySelector("output");
-	if (file.size > 2 ** 30) return out.textContent = "Over 1 GiB: take sha256sum, and paste sha256:…";
-	out.textContent = `hashing ${(file.size / 1e6).toFixed(1)} MB…`;
+	if (file.size > 2 ** 30) return out.textContent = "Over 1 GiB: paste what sha256sum says";
+	out.textContent = `hashing ${Math.ceil(file.size / 1e6)} MB…`;
 	form.q.value = "sha256:" + hex(await cairn.sha256(file));
 	form.submit();
 }
 
-const run = (id, f) => byId(id) && f(byId(id)).catch(({ state = "bad", message }) => show(byId(id), state, message));
+const run = (id, f) => byId(id) && cairn.able().then(() => f(byId(id)))
+	.catch(({ state = "unknown", message }) => show(byId(id), state, "Not believed: " + message));
 run("seen", visit);
 run("checked", prove);
 for (const form of crypto.subtle ? all("form.search") : []) {

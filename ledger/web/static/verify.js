@@ -17,11 +17,12 @@ function base64(text) {
 	return Uint8Array.from(bytes, (c) => c.charCodeAt(0));
 }
 
-// sha256 is that of bytes, texts and files, one behind the other.
+// sha256 takes bytes, texts and files.
 const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer()));
 const leafHash = (leaf) => sha256("\0", leaf);
 const nodeHash = (left, right) => sha256("\x01", left, right);
 
+// able fails in a browser that cannot check.
 async function able() {
 	if (!globalThis.crypto?.subtle) fail("browsers check only what came by https, or from localhost", "unknown");
 	await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])
@@ -60,7 +61,7 @@ async function signature(k, { sigs, text }) {
 		const time = new DataView(sig.buffer).getBigUint64(0);
 		text = `cosignature/v1\ntime ${time}\n${text}`;
 		sig = sig.slice(8);
-		when = " at " + new Date(Number(time) * 1000).toISOString();
+		when = " at " + new Date(Number(time) * 1000).toJSON();
 	}
 	const ok = await crypto.subtle.importKey("raw", k.bytes, "Ed25519", false, ["verify"])
 		.then((pub) => crypto.subtle.verify("Ed25519", pub, sig, new TextEncoder().encode(text))).catch(() => false);
@@ -98,7 +99,6 @@ function quorum(p, name) {
 async function check(signed, policyText) {
 	const steps = [];
 	try {
-		await able();
 		const c = open(signed), p = await policy(policyText);
 		for (const k of [...p.logs, ...p.named.values()].filter((k) => k.vkey)) {
 			const [state, why] = await signature(k, c);
@@ -110,14 +110,13 @@ async function check(signed, policyText) {
 		if (!log) fail("no log of the policy signed");
 		const state = steps.some((s) => s.state === "bad") ? "bad" : worst([log.state, met]);
 		return { ...c, state, why: steps.find((s) => s.state === state).text, steps, vkey: log.vkey };
-	} catch ({ state = "bad", message: why }) {
+	} catch ({ state = "unknown", message: why }) {
 		steps.push({ state, text: why });
 		return { state, why, steps };
 	}
 }
 
-// climb goes from a node to the root, by steps {left, right, hash}. Without what is to
-// the right of the node, it comes to old.
+// climb goes from a node to the root; old is the hash without what is to its right.
 async function climb(at, last, seed, path, root, oldRoot) {
 	const steps = [];
 	let hash = seed, old = seed, tooLong = false;
@@ -134,7 +133,6 @@ async function climb(at, last, seed, path, root, oldRoot) {
 }
 const result = (ok, steps = []) => ({ state: ok ? "ok" : "bad", why: ok ? "" : "the proof does not lead to the root", steps });
 
-// Sizes are BigInt.
 const inclusion = async (leaf, index, size, path, root) =>
 	index < size ? climb(index, size - 1n, leaf, path, root) : result(false);
 
@@ -146,5 +144,5 @@ async function consistency(from, to, proof, fromRoot, toRoot) {
 	return from < to && seed ? climb(at, last, seed, path, toRoot, fromRoot) : result(false);
 }
 
-return { glyphs, hex, same, fail, worst, base64, sha256, leafHash, open, check, inclusion, consistency };
+return { able, glyphs, hex, same, fail, worst, base64, sha256, leafHash, open, check, inclusion, consistency };
 })();
