@@ -13,7 +13,7 @@ func FuzzDecoded(f *testing.F) {
 	f.Add(attest.FormatDSSE, []byte(`{"payload":"eyJhIjoiXHUyMDJlIn0="}`))
 	f.Add(attest.FormatDSSE, []byte(`{"payload":"/w=="}`))
 	f.Add("openpgp", []byte{0, 0xff})
-	f.Add("text", []byte(hostile))
+	f.Add("text", []byte(wicked))
 	f.Fuzz(func(t *testing.T, format string, raw []byte) {
 		what, text := decoded(format, raw)
 		a := attestationView{What: what, Text: text}
