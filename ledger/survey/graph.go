@@ -25,10 +25,11 @@ func (s *Survey) Graph(ctx context.Context, target leaf.Digest) (*Graph, error) 
 	g := &Graph{Nodes: []Node{}, Edges: []Edge{}}
 	return g, s.inGlance(ctx, func(tx *sql.Tx, _ *glance) error {
 		q := &question{Survey: s, ctx: ctx, tx: tx, told: told}
-		id, err := q.artifactID(target)
+		id, own, err := q.artifactID(target)
 		if err != nil {
 			return err
 		}
+		q.told.nothing = q.told.nothing || !own
 		if _, err := q.row([]any{&g.Target}, "SELECT digest FROM artifacts WHERE id = ?", id); err != nil {
 			return err
 		}
@@ -56,14 +57,19 @@ func (q *question) walk(g *Graph) error {
 		return err
 	}
 	nodes := []found{first}
+	left := MaxEdges // materials that are still looked at
 	for i := 0; i < len(nodes); i++ {
 		if nodes[i].id == 0 || nodes[i].Pinned {
 			continue
 		}
-		materials, err := q.madeOf(nodes[i].id)
+		if g.Truncated = g.Truncated || left == 0; left == 0 {
+			break
+		}
+		materials, more, err := q.madeOf(nodes[i].id, left)
 		if err != nil {
 			return err
 		}
+		left, g.Truncated = left-len(materials), g.Truncated || more
 		for _, m := range materials {
 			at, ok := known[m.Digest]
 			if !ok {
@@ -77,10 +83,6 @@ func (q *question) walk(g *Graph) error {
 				}
 				at = len(nodes)
 				known[m.Digest], nodes = at, append(nodes, n)
-			}
-			if len(g.Edges) >= MaxEdges {
-				g.Truncated = true
-				break
 			}
 			g.Edges = append(g.Edges, Edge{From: at, To: i, Role: m.Role})
 		}

@@ -64,9 +64,14 @@ type listed struct {
 
 // byDigest returns an artifact by one of its digests.
 func (q *question) byDigest(d leaf.Digest) (*Package, error) {
-	id, err := q.artifactID(d)
+	id, own, err := q.artifactID(d)
 	if err != nil {
 		return nil, err
+	}
+	if !own {
+		// One claim is enough to give an artifact another digest. What was judged is
+		// the artifact by its own.
+		q.told.nothing = true
 	}
 	p := &Package{Package: string(d)}
 	if err := q.fill(p, []listed{{id, true}}); err != nil {
@@ -78,17 +83,18 @@ func (q *question) byDigest(d leaf.Digest) (*Package, error) {
 	return p, err
 }
 
-// artifactID returns the row of an artifact, by its first digest or another one that
-// is given for it, and by who is heard first.
-func (q *question) artifactID(d leaf.Digest) (id int64, err error) {
-	found, err := q.row([]any{&id}, "SELECT id FROM artifacts WHERE digest = ?", string(d))
+// artifactID returns the row of an artifact, by its own digest, which is the first that
+// claims give it, or by another one, by who is heard first.
+func (q *question) artifactID(d leaf.Digest) (id int64, own bool, err error) {
+	own, err = q.row([]any{&id}, "SELECT id FROM artifacts WHERE digest = ?", string(d))
+	found := own
 	if err == nil && !found {
 		found, err = q.row([]any{&id}, "SELECT artifact FROM aliases WHERE digest = ? ORDER BY apart, artifact LIMIT 1", string(d))
 	}
 	if err == nil && !found {
 		err = fmt.Errorf("artifact %s: %w", d, ErrNotFound)
 	}
-	return id, err
+	return id, own, err
 }
 
 // byName returns what goes by a name.
@@ -252,42 +258,76 @@ func (q *question) statements(id int64, digest leaf.Digest, limit int) ([]Statem
 const maxSets = 16
 
 // madeOf returns what claims say that an artifact was made from, each digest once: of
-// claims that are heard, or of all if none is.
-func (q *question) madeOf(id int64) ([]made, error) {
-	var list []made
+// claims that are heard, or of all if none is. It looks at no more than limit of what
+// they list, and reports whether there is more.
+func (q *question) madeOf(id int64, limit int) (list []made, more bool, err error) {
 	known := make(map[leaf.Digest]bool)
-	var text string
-	var failed error
+	take := func(m made) bool {
+		if more = limit == 0; more {
+			return false
+		}
+		limit--
+		if !known[m.Digest] {
+			known[m.Digest] = true
+			list = append(list, m)
+		}
+		return true
+	}
 	for _, apart := range []int{0, 1} {
-		err := q.each("SELECT m.list FROM made x JOIN materials m ON m.id = x.materials WHERE x.artifact = ? AND x.apart = ? ORDER BY m.id LIMIT ?",
-			[]any{id, apart, maxSets}, []any{&text}, func() {
-				var some []made
-				failed = errors.Join(failed, json.Unmarshal([]byte(text), &some))
-				for _, m := range some {
-					if !known[m.Digest] {
-						known[m.Digest] = true
-						list = append(list, m)
-					}
-				}
-			})
-		if err = errors.Join(err, failed); err != nil || list != nil {
-			return list, err
+		if err := q.eachSet(id, apart, take); err != nil || list != nil || more {
+			return list, more, err
 		}
 	}
-	return list, nil
+	return nil, false, nil
+}
+
+// eachSet calls take with the materials of an artifact, list by list, until it returns
+// false: lists may be long, and there may be many.
+func (q *question) eachSet(id int64, apart int, take func(made) bool) error {
+	rows, err := q.tx.QueryContext(q.ctx, "SELECT m.list FROM made x JOIN materials m ON m.id = x.materials WHERE x.artifact = ? AND x.apart = ? ORDER BY m.id LIMIT ?", id, apart, maxSets)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		if whole, err := eachMade(text, take); !whole || err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// eachMade calls take with the materials of a list until it returns false, and reports
+// whether it never did.
+func eachMade(text string, take func(made) bool) (whole bool, err error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	if _, err := d.Token(); err != nil {
+		return false, fmt.Errorf("a list of materials: %w", err)
+	}
+	for d.More() {
+		var m made
+		if err := d.Decode(&m); err != nil {
+			return false, fmt.Errorf("a list of materials: %w", err)
+		}
+		if !take(m) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // materials returns what an artifact was made from, as it is told.
 func (q *question) materials(id int64, limit int) (list []Material, more bool, err error) {
 	list = []Material{}
-	all, err := q.madeOf(id)
+	all, more, err := q.madeOf(id, limit)
 	if err != nil {
 		return nil, false, err
 	}
 	slices.SortStableFunc(all, func(a, b made) int { return strings.Compare(a.Name, b.Name) })
-	if more = len(all) > limit; more {
-		all = all[:limit]
-	}
 	for _, m := range all {
 		n, err := q.node(m)
 		if err != nil {

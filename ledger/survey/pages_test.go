@@ -255,6 +255,36 @@ func TestGraphIsBounded(t *testing.T) {
 	}
 }
 
+// TestGraphOfLongLists: however many artifacts were made from however much, a graph
+// looks at no more lists than it has edges for.
+func TestGraphOfLongLists(t *testing.T) {
+	f := newFilled(t, 1)
+	var many []made
+	for i := range MaxNodes {
+		many = append(many, made{digestOf(fmt.Sprint(i)), fmt.Sprint(i), "library"})
+	}
+	everything := word("stranger", hello, digestOf("app"), Obtained).of(many...)
+	for i := range MaxNodes {
+		everything.subjects = append(everything.subjects, subject{digest: many[i].Digest, word: Obtained})
+	}
+	f.says(everything)
+	if g := f.graph(digestOf("app")); len(g.Edges) > MaxEdges || !g.Truncated {
+		t.Errorf("%d edges, truncated: %t", len(g.Edges), g.Truncated)
+	}
+	// Of what is behind the last edge, nothing is read.
+	if _, err := f.w.Exec("DELETE FROM materials"); err != nil {
+		t.Fatal(err)
+	}
+	broken := strings.Repeat(`{"d":"`+string(many[0].Digest)+`"},`, MaxEdges+1) + "this is no JSON"
+	if _, err := f.w.Exec("INSERT INTO materials (id, hash, list) VALUES (1, x'', ?)", "["+broken); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := f.Package(t.Context(), hello); err != nil || !p.Artifacts[0].MoreMaterials {
+		t.Errorf("a package is read to the end of what it was made from: %v", err)
+	}
+	_ = f.graph(digestOf("app"))
+}
+
 // TestOtherDigests: an artifact is found by each of its digests, and what is said by
 // another one is told with it.
 func TestOtherDigests(t *testing.T) {
@@ -264,8 +294,16 @@ func TestOtherDigests(t *testing.T) {
 	s := word("r0", hello, a, Obtained)
 	s.subjects[0].aliases = []leaf.Digest{long}
 	f.says(s)
-	if p, err := f.Package(t.Context(), string(long)); err != nil || p.Package != string(a) {
+	f.judges(a, verify.VerdictReproduced, never)
+	// That they are of one artifact, r0 alone says: the verdict is not of this one.
+	if p, err := f.Package(t.Context(), string(long)); err != nil || p.Package != string(a) || p.Verdict != verify.VerdictUnproven || p.Artifacts[0].Verdict != verify.VerdictUnproven {
 		t.Errorf("by its sha512: %+v, %v", p, err)
+	}
+	if g := f.graph(long); g.Target != a || g.Nodes[0].Verdict != verify.VerdictUnproven {
+		t.Errorf("the graph by its sha512: %+v", g)
+	}
+	if p, err := f.Package(t.Context(), string(a)); err != nil || p.Verdict != verify.VerdictReproduced {
+		t.Errorf("by its own digest: %+v, %v", p, err)
 	}
 	f.says(word("r1", "", long, Different))
 	p, err := f.Package(t.Context(), hello)
