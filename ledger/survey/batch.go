@@ -341,10 +341,15 @@ func (b *batch) name(entry uint64, artifact int64, sub *subject, apart int64, cl
 	}
 	for _, name := range names {
 		p := placeOf(name)
+		if apart == 0 {
+			if err := b.addPlace(p); err != nil {
+				return err
+			}
+		}
 		var id int64
 		if _, err := b.one([]any{&id}, `INSERT INTO packages (name, short, distribution, arch, versioned, listed, rank, verdict, due, artifact, artifacts, last, signed, stage0, others, cells)
-			VALUES (?, ?, ?, ?, ?, -1, 0, 0, 0, '', 0, 0, 0, 0, 0, x'') ON CONFLICT (name) DO UPDATE SET short = short RETURNING id`,
-			name, cut(p.short, maxText), cut(p.distribution, maxText), cut(p.arch, maxText), btoi(p.versioned)); err != nil {
+			VALUES (?, ?, '', '', ?, -1, 0, 0, 0, '', 0, 0, 0, 0, 0, x'') ON CONFLICT (name) DO UPDATE SET short = short RETURNING id`,
+			name, cut(p.short, maxText), btoi(p.versioned)); err != nil {
 			return err
 		}
 		if err := b.exec(`INSERT INTO named (package, artifact, heard, last, built) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET

@@ -15,6 +15,7 @@ const (
 	maxCurrent  = 64   // artifacts that a row is made from
 	maxSpeakers = 1024 // keys that have a word about an artifact, and are looked at
 	maxCounted  = 1000 // artifacts that went by a name, and are counted
+	maxKnown    = 4096 // places, each a distribution and an architecture
 	maxAlike    = 256  // packages that an artifact of nobody who is heard goes by, and that are brought up to date
 )
 
@@ -122,7 +123,10 @@ func (b *batch) refresh(id int64) error {
 	if err != nil || !found {
 		return err
 	}
-	is := row{id: id, name: was.name, place: was.place}
+	is := row{id: id, name: was.name}
+	if is.place, err = b.placed(was.name); err != nil {
+		return err
+	}
 	if err := b.fill(&is); err != nil {
 		return err
 	}
@@ -130,13 +134,32 @@ func (b *batch) refresh(id int64) error {
 	if err := b.recount(&was, &is); err != nil {
 		return err
 	}
-	if was.listed == is.listed && was.verdict == is.verdict && was.due == is.due && was.artifact == is.artifact && was.artifacts == is.artifacts &&
+	if was.place == is.place && was.listed == is.listed && was.verdict == is.verdict && was.due == is.due && was.artifact == is.artifact && was.artifacts == is.artifacts &&
 		was.last == is.last && was.signed == is.signed && was.stage0 == is.stage0 && was.others == is.others && bytes.Equal(was.encoded, is.encoded) {
 		return nil
 	}
 	b.changed = true
-	return b.exec(`UPDATE packages SET listed = ?, rank = ?, verdict = ?, due = ?, artifact = ?, artifacts = ?, last = ?, signed = ?, stage0 = ?, others = ?, cells = ?
-		WHERE id = ?`, is.listed, rankOf(is.verdict), int(is.verdict), is.due, is.artifact, is.artifacts, is.last, is.signed, is.stage0, is.others, is.encoded, id)
+	return b.exec(`UPDATE packages SET distribution = ?, arch = ?, listed = ?, rank = ?, verdict = ?, due = ?, artifact = ?, artifacts = ?, last = ?, signed = ?, stage0 = ?, others = ?, cells = ?
+		WHERE id = ?`, is.place.distribution, is.place.arch, is.listed, rankOf(is.verdict), int(is.verdict), is.due, is.artifact, is.artifacts, is.last, is.signed, is.stage0, is.others, is.encoded, id)
+}
+
+// addPlace takes in where a package stands that somebody names who is not apart.
+func (b *batch) addPlace(p place) error {
+	return b.exec("INSERT OR IGNORE INTO places (distribution, arch) SELECT ?, ? WHERE (SELECT count(*) FROM places) < ?",
+		cut(p.distribution, maxText), cut(p.arch, maxText), maxKnown)
+}
+
+// placed returns where a package is counted. What others name adds no place: there is
+// no end to what they can think of, and every page needs the counts of all places.
+func (b *batch) placed(name string) (place, error) {
+	p := placeOf(name)
+	p = place{distribution: cut(p.distribution, maxText), arch: cut(p.arch, maxText), versioned: p.versioned}
+	var known int64
+	found, err := b.one([]any{&known}, "SELECT 1 FROM places WHERE distribution = ? AND arch = ?", p.distribution, p.arch)
+	if !found {
+		p.distribution, p.arch = "", ""
+	}
+	return p, err
 }
 
 // forget removes a package.

@@ -1,7 +1,7 @@
 package survey
 
 // schemaVersion is that of the tables: those of another are made anew.
-const schemaVersion = 1
+const schemaVersion = 2
 
 const metaSchema = `
 CREATE TABLE IF NOT EXISTS meta (
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS meta (
 // tables are all but meta.
 var tables = []string{
 	"keys", "artifacts", "reports", "aliases", "needs", "packages", "named", "claims", "statements", "words", "made", "materials",
-	"environments", "machines", "days", "groups", "tallies", "traits", "notes", "hours",
+	"environments", "machines", "days", "groups", "tallies", "places", "traits", "notes", "hours",
 }
 
 // Where somebody is heard, what others say is apart: it comes last in every list, and
@@ -77,7 +77,7 @@ CREATE TABLE packages (
 	id           INTEGER PRIMARY KEY,
 	name         TEXT NOT NULL UNIQUE,
 	short        TEXT NOT NULL, -- the name within the package URL
-	distribution TEXT NOT NULL,
+	distribution TEXT NOT NULL, -- both empty if not among the places
 	arch         TEXT NOT NULL,
 	versioned    INTEGER NOT NULL,
 	listed       INTEGER NOT NULL, -- by default
@@ -180,6 +180,11 @@ CREATE TABLE tallies (
 	word         INTEGER NOT NULL,
 	n            INTEGER NOT NULL,
 	PRIMARY KEY (key, listed, distribution, arch, word)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE places ( -- of packages that somebody names who is not apart
+	distribution TEXT NOT NULL,
+	arch         TEXT NOT NULL,
+	PRIMARY KEY (distribution, arch)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE traits (
 	distribution TEXT NOT NULL,

@@ -202,6 +202,35 @@ func TestStrangersChangeNothing(t *testing.T) {
 	}
 }
 
+// TestStrangersNameNoPlaces: what every page loads does not grow with what strangers
+// can think of; packages in places that are known are found there.
+func TestStrangersNameNoPlaces(t *testing.T) {
+	f := newFilled(t, 1)
+	f.says(word("r0", hello, digestOf("a"), Obtained))
+	size := func() (groups, tallies int) {
+		t.Helper()
+		if err := f.r.QueryRow("SELECT (SELECT count(*) FROM groups WHERE n > 0), (SELECT count(*) FROM tallies WHERE n > 0)").Scan(&groups, &tallies); err != nil {
+			t.Fatal(err)
+		}
+		return groups, tallies
+	}
+	var list []*said
+	for i := range 300 {
+		list = append(list, word("stranger", fmt.Sprintf("pkg:deb/d%d/x@1?arch=a%d", i, i), digestOf("a"), Obtained), word("stranger", fmt.Sprintf("pkg:deb/d%d/y@1", i), digestOf("y"), Obtained))
+	}
+	f.says(list...)
+	if groups, tallies := size(); groups > 4 || tallies > 2 {
+		t.Errorf("strangers' packages are counted in %d groups and %d tallies", groups, tallies)
+	}
+	f.says(word("stranger", "pkg:deb/debian/stranger@1?arch=amd64", digestOf("z"), Obtained))
+	f.says(word("r0", "pkg:deb/debian/heard@1?arch=amd64", digestOf("z"), Obtained))
+	f.wantRows("a place that is known now", Filter{Everyone: true, Distribution: "deb/debian", Arch: "amd64", ByName: true},
+		"pkg:deb/debian/heard@1?arch=amd64 unproven 0:obtained +1", hello+" unproven 0:obtained +1", "pkg:deb/debian/stranger@1?arch=amd64 unproven 0:obtained +1")
+	if p := f.page(Filter{Everyone: true}); p.Total != 603 || len(p.Distributions) != 1 {
+		t.Errorf("%d packages, of %q", p.Total, p.Distributions)
+	}
+}
+
 // TestNobodyIsHeard: without rebuilders everybody's packages are listed, and nothing
 // is known of them.
 func TestNobodyIsHeard(t *testing.T) {
