@@ -36,6 +36,13 @@ func (s *Survey) Packages(ctx context.Context, f Filter) (*Page, error) {
 		nothing = f.Verdict != nil && *f.Verdict != verify.VerdictUnproven
 		f.Verdict = nil
 	}
+	if f.Text != "" {
+		var done func()
+		if ctx, done, err = s.searching(ctx); err != nil {
+			return nil, err
+		}
+		defer done()
+	}
 	p := &Page{}
 	return p, s.inGlance(ctx, func(tx *sql.Tx, g *glance) error {
 		p.Rebuilders = slices.Concat([]Rebuilder{}, g.columns)
@@ -106,14 +113,10 @@ func (f *Filter) conditions() (text string, args []any) {
 		and("arch = ?", f.Arch)
 	}
 	if f.Text != "" {
-		and("name LIKE ? ESCAPE '\\'", "%"+escapeLike(f.Text)+"%")
+		and("holds(name, ?)", sought(f.Text))
 	}
 	return text, args
 }
-
-var likeEscaper = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
-
-func escapeLike(text string) string { return likeEscaper.Replace(cut(text, maxText)) }
 
 // scopes returns the values of listed that a filter is about.
 func (f *Filter) scopes() []int {
@@ -255,7 +258,12 @@ func (s *Survey) Find(ctx context.Context, text string, limit int) ([]Row, error
 	if text == "" {
 		return found, nil
 	}
-	begins, contains := escapeLike(text)+"%", "%"+escapeLike(text)+"%"
+	ctx, done, err := s.searching(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	part := sought(text)
 	err = s.inGlance(ctx, func(tx *sql.Tx, g *glance) error {
 		known := make(map[int64]bool)
 		for _, q := range []struct {
@@ -263,9 +271,9 @@ func (s *Survey) Find(ctx context.Context, text string, limit int) ([]Row, error
 			args  []any
 		}{
 			{"INDEXED BY packages_by_short WHERE short >= ? AND short < ? AND listed = 1 ORDER BY short, name", []any{text, text + "\U0010ffff"}},
-			{"WHERE name LIKE ? ESCAPE '\\' AND listed = 1 ORDER BY name", []any{begins}},
-			{"INDEXED BY packages_by_name WHERE listed = 1 AND name LIKE ? ESCAPE '\\' ORDER BY name", []any{contains}},
-			{"INDEXED BY packages_by_name WHERE listed = 0 AND name LIKE ? ESCAPE '\\' ORDER BY name", []any{contains}},
+			{"INDEXED BY packages_by_name WHERE listed = 1 AND name >= ? AND name < ? ORDER BY name", []any{text, text + "\U0010ffff"}},
+			{"INDEXED BY packages_by_name WHERE listed = 1 AND holds(name, ?) ORDER BY name", []any{part}},
+			{"INDEXED BY packages_by_name WHERE listed = 0 AND holds(name, ?) ORDER BY name", []any{part}},
 		} {
 			if len(found) >= limit {
 				break

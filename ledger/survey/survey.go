@@ -20,7 +20,7 @@
 //     accepts, no verdict is told but unproven; nor is one that rested on an exception
 //     of the policy that is over.
 //   - A question costs a bounded number of rows, whatever the log holds; but to find
-//     names by a part of them, names are passed over.
+//     names by a part of them, names are passed over, for a bounded time.
 package survey
 
 import (
@@ -89,11 +89,16 @@ type Survey struct {
 	opened  *openedCheckpoint // the latest, as it was verified
 	glanced *glance           // of one state of the table
 	counted map[string]*tally // of filters by text, of the same state
+
+	searches chan struct{}
 }
 
 // Open opens the table, and creates it if it is missing. One that was made under
 // another policy, or by another version, is made anew.
 func Open(ctx context.Context, cfg Config) (*Survey, error) {
+	if err := registered(); err != nil {
+		return nil, fmt.Errorf("adding to SQLite: %w", err)
+	}
 	w, r, err := store.OpenSQLite(ctx, cfg.Path, "NORMAL", metaSchema)
 	if err != nil {
 		return nil, err
@@ -102,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Survey, error) {
 	if _, err := w.ExecContext(ctx, "PRAGMA cache_size(-8192)"); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", cfg.Path, err), w.Close(), r.Close())
 	}
-	s := &Survey{cfg: cfg, w: w, r: r, ids: make(map[leaf.Fingerprint]int64)}
+	s := &Survey{cfg: cfg, w: w, r: r, ids: make(map[leaf.Fingerprint]int64), searches: make(chan struct{}, maxSearches)}
 	if cfg.Policy != nil {
 		s.heard = cfg.Policy.Rebuilders()
 	}
