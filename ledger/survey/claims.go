@@ -15,8 +15,9 @@ import (
 
 // Bounds of what is kept of others' words.
 const (
-	maxText         = 512 // bytes of a name, or of a value
-	maxEnvironment  = 24  // values
+	maxText         = 512  // bytes of a name, or of a value
+	maxEnvironment  = 24   // values
+	maxMachine      = 2048 // bytes of an environment, as JSON: pages have thousands
 	maxSubjectNames = 64
 )
 
@@ -158,10 +159,16 @@ func environmentOf(values map[string]string) string {
 	}
 	slices.Sort(names)
 	bounded := make(map[string]string)
+	text := marshal(bounded)
 	for _, name := range names[:min(len(names), maxEnvironment)] {
 		bounded[cut(name, maxText)] = cut(values[name], maxText)
+		more := marshal(bounded)
+		if len(more) > maxMachine {
+			break
+		}
+		text = more
 	}
-	return string(marshal(bounded))
+	return string(text)
 }
 
 // made is a material as the table has it.

@@ -3,6 +3,7 @@ package survey
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -46,6 +47,41 @@ func (s *Survey) follow(ctx context.Context) error {
 	return nil
 }
 
+// claim holds the table to the log, once.
+func (s *Survey) claim(ctx context.Context) error {
+	if s.ours {
+		return nil
+	}
+	var scanned uint64
+	var tip string
+	if err := s.r.QueryRowContext(ctx, "SELECT scanned, coalesce((SELECT hash FROM tip), '') FROM meta").Scan(&scanned, &tip); err != nil {
+		return fmt.Errorf("reading how far the log was followed: %w", err)
+	}
+	if scanned > 0 {
+		latest, err := s.cfg.Latest()
+		if err != nil {
+			return err
+		}
+		if scanned > uint64(latest.N) {
+			return fmt.Errorf("%s is of a log with %d entries, and this one has %d: it may be of another log, or the log was put back; if so, delete the file", s.cfg.Path, scanned, latest.N)
+		}
+		entries, err := s.cfg.Index.Entries(ctx, []uint64{scanned - 1})
+		if err != nil {
+			return err
+		}
+		if tipOf(entries) != tip {
+			return fmt.Errorf("%s is of another log: entry %d is not the one that it looked at; delete the file", s.cfg.Path, scanned-1)
+		}
+	}
+	s.ours = true
+	return nil
+}
+
+// tipOf returns the leaf hash of the last of some entries.
+func tipOf(entries []store.Entry) string {
+	return hex.EncodeToString(leaf.Hash(entries[len(entries)-1].Text))
+}
+
 // scan looks at entries from next up to end, which were published at a time at the
 // latest, and remembers that it did.
 func (s *Survey) scan(ctx context.Context, next, end uint64, published time.Time) error {
@@ -69,7 +105,12 @@ func (s *Survey) scan(ctx context.Context, next, end uint64, published time.Time
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	err = s.inBatch(ctx, func(b *batch) error { return b.take(changes, end, published) })
+	err = s.inBatch(ctx, func(b *batch) error {
+		if err := b.take(changes, end, published); err != nil {
+			return err
+		}
+		return b.exec("INSERT OR REPLACE INTO tip (one, hash) VALUES (1, ?)", tipOf(entries))
+	})
 	if err != nil {
 		return fmt.Errorf("taking entries %d to %d: %w", next, end-1, err)
 	}

@@ -139,7 +139,7 @@ func (q *question) fill(p *Package, list []listed) error {
 		if i > 0 {
 			share = 10
 		}
-		a, err := q.artifact(l.id, MaxStatements/share, MaxMaterials/share)
+		a, err := q.artifact(l.id, share)
 		if err != nil {
 			return fmt.Errorf("reading an artifact: %w", err)
 		}
@@ -153,8 +153,8 @@ func (q *question) fill(p *Package, list []listed) error {
 // it is reproduced. Its argument is the time.
 const effective = "iif(verdict = 1 AND due <= ?, 0, verdict)"
 
-// artifact tells an artifact.
-func (q *question) artifact(id int64, statements, materials int) (*Artifact, error) {
+// artifact tells an artifact, and a share of what is known of it.
+func (q *question) artifact(id int64, share int) (*Artifact, error) {
 	a := &Artifact{Names: []string{}}
 	if _, err := q.row([]any{&a.Digest, &a.Verdict}, "SELECT digest, "+effective+" FROM artifacts WHERE id = ?", q.cfg.Now().Unix(), id); err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (q *question) artifact(id int64, statements, materials int) (*Artifact, err
 	}
 	var name string
 	if err := q.each("SELECT p.name FROM named n JOIN packages p ON p.id = n.package WHERE n.artifact = ? ORDER BY n.heard DESC, n.last DESC LIMIT ?",
-		[]any{id, maxNames}, []any{&name}, func() {
+		[]any{id, maxNames / share}, []any{&name}, func() {
 			if name != string(a.Digest) {
 				a.Names = append(a.Names, name)
 			}
@@ -173,10 +173,10 @@ func (q *question) artifact(id int64, statements, materials int) (*Artifact, err
 		return nil, err
 	}
 	var err error
-	if a.Statements, a.More, err = q.statements(id, a.Digest, statements); err != nil {
+	if a.Statements, a.More, err = q.statements(id, a.Digest, MaxStatements/share); err != nil {
 		return nil, err
 	}
-	a.Materials, a.MoreMaterials, err = q.materials(id, materials)
+	a.Materials, a.MoreMaterials, err = q.materials(id, MaxMaterials/share)
 	return a, err
 }
 

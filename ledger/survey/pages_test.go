@@ -3,6 +3,7 @@ package survey
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -342,7 +343,10 @@ func TestBounds(t *testing.T) {
 	for i := range 100 {
 		values[fmt.Sprint(i)] = strings.Repeat("x", 10_000)
 	}
-	if text := environmentOf(values); len(text) > maxEnvironment*(maxText+16) {
-		t.Errorf("an environment of %d bytes is kept", len(text))
+	for _, value := range []string{"x", "<"} { // which is longer in JSON
+		values["0"] = strings.Repeat(value, 10_000)
+		if text := environmentOf(values); len(text) > maxMachine || !json.Valid([]byte(text)) {
+			t.Errorf("an environment of %d bytes is kept", len(text))
+		}
 	}
 }

@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS meta (
 
 // tables are all but meta.
 var tables = []string{
-	"keys", "artifacts", "reports", "aliases", "needs", "packages", "named", "claims", "statements", "words", "made", "materials",
+	"tip", "keys", "artifacts", "reports", "aliases", "needs", "packages", "named", "claims", "statements", "words", "made", "materials",
 	"environments", "machines", "days", "groups", "tallies", "places", "traits", "notes", "hours",
 }
 
@@ -26,6 +26,10 @@ var tables = []string{
 // in no count. Where nobody is, nobody is apart. Entries are their index and one more
 // where 0 is none.
 const schema = `
+CREATE TABLE tip (
+	one  INTEGER PRIMARY KEY CHECK (one = 1),
+	hash TEXT NOT NULL -- leaf hash of the last entry that was looked at
+) STRICT;
 CREATE TABLE keys (
 	id           INTEGER PRIMARY KEY,
 	key          TEXT NOT NULL UNIQUE,

@@ -16,6 +16,8 @@
 //     a rebuilder of it said. What others say is kept apart, as unheard.
 //   - Texts in it are as their signers wrote them, within bounds: who shows them must
 //     make them fit to be shown.
+//   - A table of another log, or of more than this log has, answers nothing: a log of the
+//     same origin may have been put in its place.
 //   - While the log is not followed, or its checkpoint is not one that the policy
 //     accepts, no verdict is told but unproven; nor is one that rested on an exception
 //     of the policy that is over.
@@ -84,6 +86,7 @@ type Survey struct {
 	w, r    *sql.DB
 	current atomic.Int64 // when the log was last followed to its end, in Unix seconds; 0 for never
 	scanned atomic.Uint64
+	ours    bool // whether the table was held to the log, by who calls Step
 
 	mu      sync.Mutex
 	opened  *openedCheckpoint // the latest, as it was verified
@@ -201,6 +204,9 @@ func (s *Survey) Run(ctx context.Context) {
 // Step follows the log to its end, and judges some of what is due. If nothing is,
 // it waits for an entry, or until something is due.
 func (s *Survey) Step(ctx context.Context) error {
+	if err := s.claim(ctx); err != nil {
+		return err
+	}
 	due, err := s.nextDue(ctx)
 	if err != nil {
 		return err
