@@ -1,5 +1,5 @@
 "use strict";
-// What pages do in a browser: check what the server sent, and remember it.
+// Check what the server sent, and remember it.
 {
 const { glyphs, hex, fail, base64, check, open, worst } = cairn;
 const all = (css, of = document) => [...of.querySelectorAll(css)];
@@ -91,7 +91,7 @@ async function prove(overall) {
 		show(step.querySelector("output"), state, state);
 	}
 	list(c.steps);
-	results.push(c);
+	results.push(c, await extended(open(note), open(frame.checkpoint)).catch((e) => e));
 	const state = worst(results.map((r) => r.state)), { why } = results.find((r) => r.state === state);
 	show(overall, state, state === "unknown" ? "Not checked: " + why :
 		"Checked in your browser by code that this server sent: " + (state === "ok" ? `entry ${index} is in the log of ${size}` : why));

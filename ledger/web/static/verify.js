@@ -5,7 +5,7 @@ const cairn = (() => {
 const glyphs = { ok: "✓", bad: "✗", unknown: "?", absent: "·" };
 const hex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
 const same = (a, b) => hex(a) === hex(b);
-const fail = (why, state = "bad") => { throw Object.assign(new Error(why), { state }); };
+const fail = (why, state = "bad") => { throw Object.assign(new Error(why), { state, why }); };
 
 // worst is "ok" only if all are, and some.
 const worst = (all) => all.includes("bad") ? "bad" : all[0] && all.every((s) => s === "ok") ? "ok" : "unknown";
@@ -17,7 +17,6 @@ function base64(text) {
 	return Uint8Array.from(bytes, (c) => c.charCodeAt(0));
 }
 
-// sha256 takes bytes, texts and files.
 const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer()));
 const leafHash = (leaf) => sha256("\0", leaf);
 const nodeHash = (left, right) => sha256("\x01", left, right);
