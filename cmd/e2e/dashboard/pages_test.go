@@ -39,6 +39,9 @@ func testPages(t *testing.T, v *village, browser context.Context) {
 			p := open(t, browser, l, v.url)
 			for _, page := range v.papers(t) {
 				p.visit(v.url + page.path)
+				if page.path == "/nothing" && !p.expect("status of 404") {
+					t.Error("a page that is not there is there")
+				}
 				p.reads(page.want...)
 				p.fits(page.path)
 				shoot(p, "page"+page.path, 5000)

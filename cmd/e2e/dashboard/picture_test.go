@@ -7,14 +7,17 @@ import (
 )
 
 // shots is the folder of the screenshots: CAIRN_SCREENSHOTS, or one that is gone after
-// the tests.
-var shots string
+// the tests. kept is set if somebody will look at them.
+var (
+	shots string
+	kept  bool
+)
 
 // prepareShots makes the folder.
 func prepareShots(dir string) error {
 	shots = filepath.Join(dir, "screenshots")
-	if kept := os.Getenv("CAIRN_SCREENSHOTS"); kept != "" {
-		shots = kept
+	if folder := os.Getenv("CAIRN_SCREENSHOTS"); folder != "" {
+		shots, kept = folder, true
 	}
 	return os.MkdirAll(shots, 0o755)
 }

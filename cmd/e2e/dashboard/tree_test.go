@@ -136,7 +136,9 @@ func (v *village) known(view map[string]any) bool {
 	if err != nil {
 		return false
 	}
-	var bar struct{ Verdicts []struct{ Verdict, Count any } }
+	var bar struct {
+		Verdicts []struct{ Verdict, Count any }
+	}
 	if err := json.Unmarshal(text, &bar); err != nil {
 		return false
 	}
