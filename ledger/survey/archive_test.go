@@ -48,6 +48,7 @@ func (w *witness) Sign(msg []byte) ([]byte, error) {
 type archived struct {
 	*filled
 	log      note.Signer
+	other    note.Signer // of another log that the ledger's policy has
 	segments [][]byte
 	notes    int
 	warned   []string
@@ -74,7 +75,14 @@ func newArchived(t *testing.T, witnesses ...*witness) *archived {
 	if a.log, err = note.NewSigner(skey); err != nil {
 		t.Fatal(err)
 	}
-	text := "log " + vkey + "\n"
+	skey, other, err := note.GenerateKey(nil, "localhost/other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.other, err = note.NewSigner(skey); err != nil {
+		t.Fatal(err)
+	}
+	text := "log " + vkey + "\nlog " + other + "\n"
 	for i, w := range witnesses {
 		text += fmt.Sprintf("witness w%d %s\n", i, w.Verifier())
 	}
@@ -85,10 +93,16 @@ func newArchived(t *testing.T, witnesses ...*witness) *archived {
 	return a
 }
 
-// add archives a checkpoint that the log and these signed.
+// add archives a checkpoint of the log that these signed.
 func (a *archived) add(size int64, signers ...note.Signer) {
 	a.Helper()
-	c := torchwood.Checkpoint{Origin: testOrigin, Tree: tlog.Tree{N: size}}
+	a.addOf(testOrigin, size, signers...)
+}
+
+// addOf is add, of a log.
+func (a *archived) addOf(origin string, size int64, signers ...note.Signer) {
+	a.Helper()
+	c := torchwood.Checkpoint{Origin: origin, Tree: tlog.Tree{N: size}}
 	signed, err := note.Sign(&note.Note{Text: c.String()}, signers...)
 	if err != nil {
 		a.Fatal(err)
@@ -121,6 +135,7 @@ func TestArchive(t *testing.T) {
 	w.at = begun.Add(30 * time.Minute)
 	a.add(20, a.log, w)
 	a.add(30, w) // which the log's key did not sign
+	a.addOf("localhost/other", 1000, a.other, w)
 	w.at = begun.Add(3 * time.Hour)
 	a.add(40, a.log, w)
 	a.add(50, a.log)
@@ -138,7 +153,7 @@ func TestArchive(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	if len(a.warned) != 1 || !strings.Contains(a.warned[0], "did not sign") {
+	if len(a.warned) != 2 || !strings.Contains(a.warned[0], "did not sign") || !strings.Contains(a.warned[1], "of log \"localhost/other\"") {
 		t.Errorf("it warned %q", a.warned)
 	}
 	points, err := a.Growth(t.Context())
@@ -165,6 +180,10 @@ func TestLongArchive(t *testing.T) {
 	}
 	a.followed()
 	list, err := a.Cosigned(t.Context(), notes)
+	var kept int
+	if err := a.r.QueryRow("SELECT count(*) FROM notes").Scan(&kept); err != nil || kept != keptNotes {
+		t.Errorf("%d rows are kept, %v", kept, err)
+	}
 	if err != nil || len(list) != keptNotes || list[0].Size != notes || list[keptNotes-1].Size != notes-keptNotes+1 {
 		t.Fatalf("%d checkpoints are kept, %v", len(list), err)
 	}

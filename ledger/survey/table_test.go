@@ -260,7 +260,7 @@ func TestDigestsGoByNames(t *testing.T) {
 func TestNoVerdictIsTold(t *testing.T) {
 	for name, spoil := range map[string]func(f *filled){
 		"the log is not followed":        func(f *filled) { f.now = f.now.Add(time.Hour) },
-		"the log was never followed":     func(f *filled) { f.current.Store(0) },
+		"the log was never followed":     func(f *filled) { f.current.Store(0); f.scanned.Store(1 << 40) },
 		"there is no checkpoint":         func(f *filled) { f.cfg.Latest = failing },
 		"the policy does not know it":    func(f *filled) { f.cfg.Policy, f.opened = newFilled(f, 2).cfg.Policy, nil },
 		"an exception ended a while ago": func(f *filled) { f.now = f.now.Add(3 * time.Minute) },
