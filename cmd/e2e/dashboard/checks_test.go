@@ -122,7 +122,7 @@ func testLies(t *testing.T, v *village, browser context.Context) {
 			e["leaf"] = strings.Replace(e["leaf"].(string), "result", "Result", 1) + " "
 		})), "does not lead to the root"},
 		{"a leaf that is shown wrong", func(path string, body []byte) []byte {
-			return bytes.ReplaceAll(body, []byte(`data-is="claim0">build`), []byte(`data-is="claim0">reproduction`))
+			return bytes.ReplaceAll(body, []byte("<dt>claim</dt><dd>build"), []byte("<dt>claim</dt><dd>reproduction"))
 		}, "what the page says of the leaf"},
 		{"other bytes of the attestation", below("/v1/attestations/", inJSON(func(a map[string]any) { a["attestation"] = wrong(a["attestation"].(string)) })), "bytes"},
 	} {
