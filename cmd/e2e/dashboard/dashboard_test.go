@@ -14,6 +14,7 @@ func TestDashboard(t *testing.T) {
 		run  func(*testing.T, *village, context.Context)
 	}{
 		{"pages", testPages},
+		{"images", testImages},
 		{"no scripts", testNoScripts},
 		{"keyboard", testKeyboard},
 		{"search", testSearch},

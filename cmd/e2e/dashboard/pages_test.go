@@ -64,6 +64,10 @@ func testPages(t *testing.T, v *village, browser context.Context) {
 			p := open(t, browser, l, v.url)
 			for _, page := range v.papers() {
 				p.read(v.url, page)
+				p.concludes("seen", "ok")
+				if page.name == "entry" {
+					p.concludes("checked", "ok")
+				}
 				shoot(p, page.name, 5000)
 				p.accessible(page.name)
 			}
@@ -72,6 +76,17 @@ func testPages(t *testing.T, v *village, browser context.Context) {
 			}
 		})
 	}
+}
+
+// testImages draws what the README shows.
+func testImages(t *testing.T, v *village, browser context.Context) {
+	p := open(t, browser, look{width: 1800, height: 1000}, v.url)
+	p.visit(v.url + "/packages?limit=30")
+	p.concludes("seen", "ok")
+	shootAs(p, "matrix.png", 1000, 0.8)
+	p.visit(v.url + "/bootstrap?to=" + string(v.images["user-typescript"].digest))
+	p.concludes("seen", "ok")
+	shootAs(p, "bootstrap.png", 1000, 0.8)
 }
 
 // testNoScripts reads the same pages in a browser that runs no scripts.

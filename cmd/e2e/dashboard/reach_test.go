@@ -129,13 +129,14 @@ func testLive(t *testing.T, v *village, browser context.Context) {
 
 // testBadge looks at the badges and the feed.
 func testBadge(t *testing.T, v *village, browser context.Context) {
+	p := open(t, browser, wide, v.url)
 	for name, want := range map[string]string{"core-gcc": "reproduced", "user-postgres": "differs", "core-ocaml": "build failed", "core-nodejs": "not enough evidence", "user-helm": "not tried"} {
-		p := open(t, browser, wide, v.url)
-		p.visit(v.url + "/p/" + string(v.images[name].digest) + ".svg")
-		p.expect("/favicon.ico") // which a browser looks for beside a picture
-		if text := eval[string](p, `document.documentElement.textContent`); !strings.Contains(text, want) {
-			t.Errorf("the badge of %s reads %q, want %q", name, text, want)
+		page := "/p/" + string(v.images[name].digest)
+		if _, svg, err := v.get(t.Context(), page+".svg"); err != nil || !strings.Contains(string(svg), want+"</text>") {
+			t.Errorf("the badge of %s does not read %q: %v\n%s", name, want, err, svg)
 		}
+		p.visit(v.url + page)
+		p.await("shows the badge", `document.querySelector("img[src$='.svg']").naturalWidth > 60`)
 	}
 	_, body, err := v.get(t.Context(), "/feed.atom")
 	if err != nil {
