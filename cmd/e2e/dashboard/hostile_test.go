@@ -124,7 +124,9 @@ func testHostile(t *testing.T, _ *village, browser context.Context) {
 				p.expect("status of 4") // what cannot be found or is refused is a page, too
 				p.harmless(path)
 				p.fits(path)
-				shoot(p, "hostile"+path, 3000)
+				if kept {
+					shoot(p, "hostile"+path, 3000)
+				}
 			}
 		})
 	}

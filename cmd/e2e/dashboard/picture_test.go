@@ -7,14 +7,17 @@ import (
 )
 
 // shots is the folder of the screenshots: CAIRN_SCREENSHOTS, or one that is gone after
-// the tests.
-var shots string
+// the tests. kept is set if somebody will look at them.
+var (
+	shots string
+	kept  bool
+)
 
 // prepareShots makes the folder.
 func prepareShots(dir string) error {
 	shots = filepath.Join(dir, "screenshots")
-	if kept := os.Getenv("CAIRN_SCREENSHOTS"); kept != "" {
-		shots = kept
+	if folder := os.Getenv("CAIRN_SCREENSHOTS"); folder != "" {
+		shots, kept = folder, true
 	}
 	return os.MkdirAll(shots, 0o755)
 }
@@ -28,8 +31,12 @@ func shoot(p *tab, name string, height float64) {
 		}
 		return '-'
 	}, strings.ToLower(name)), "-")
-	name = name[:min(len(name), 80)] + "." + strings.ReplaceAll(p.look.String(), " ", "-") + ".png"
-	if err := os.WriteFile(filepath.Join(shots, name), p.picture(height), 0o644); err != nil {
+	shootAs(p, name[:min(len(name), 80)]+"."+strings.NewReplacer(",", "", " ", "-").Replace(p.look.String())+".png", height, 1)
+}
+
+func shootAs(p *tab, name string, height, scale float64) {
+	p.Helper()
+	if err := os.WriteFile(filepath.Join(shots, name), p.picture(height, scale), 0o644); err != nil {
 		p.Fatal(err)
 	}
 }

@@ -102,6 +102,8 @@ type village struct {
 	seed       leaf.Digest
 	built      map[string]int64 // the entry that says first that a package was built
 	earlier    string           // a signed checkpoint of before
+	failed     int64            // a job of the queue
+	running    *job             // another
 }
 
 // entry is the path of the entry that says that a package was built.
@@ -125,6 +127,7 @@ func newVillage(t testing.TB) *village {
 	v.logTree(t)
 	v.logDistributions(t)
 	v.logKeys(t)
+	v.jobs(t)
 	v.settled(t, "/packages.json", v.known)
 	return v
 }
@@ -136,7 +139,9 @@ func (v *village) known(view map[string]any) bool {
 	if err != nil {
 		return false
 	}
-	var bar struct{ Verdicts []struct{ Verdict, Count any } }
+	var bar struct {
+		Verdicts []struct{ Verdict, Count any }
+	}
 	if err := json.Unmarshal(text, &bar); err != nil {
 		return false
 	}
@@ -258,4 +263,19 @@ func (v *village) logKeys(t testing.TB) {
 	pgp := pgptest.New(t, "A Maintainer")
 	v.submit(t, pgp.Public())
 	v.submit(t, pgp.Sign(pgptest.Buildinfo(leaf.SHA256([]byte("app")), 1)))
+}
+
+// jobs has workers at the queue: a job failed, one runs, and one waits.
+func (v *village) jobs(t testing.TB) {
+	t.Helper()
+	w := v.worker(t)
+	const uri = "git+https://codeberg.example/stagex/stagex"
+	v.failed = w.queue("core-ocaml", uri, v.images["core-ocaml"].digest)
+	j := w.takes("heron-1", "https://heron.example")
+	j.writes("make all\nmake: *** [all] Error 2\n")
+	j.fails("STEP_FAILED", "step 7 of 9 exited with 2")
+	w.queue("core-m4", uri, v.images["core-m4"].digest)
+	v.running = w.takes("moss-2", "https://moss.example")
+	v.running.writes("configure: checking for a compiler\n")
+	w.queue("core-lua", uri, v.images["core-lua"].digest)
 }
