@@ -31,12 +31,12 @@ func shoot(p *tab, name string, height float64) {
 		}
 		return '-'
 	}, strings.ToLower(name)), "-")
-	shootAs(p, name[:min(len(name), 80)]+"."+strings.NewReplacer(",", "", " ", "-").Replace(p.look.String())+".png", height, 1)
+	shootAs(p, name[:min(len(name), 80)]+"."+strings.NewReplacer(",", "", " ", "-").Replace(p.look.String())+".png", height)
 }
 
-func shootAs(p *tab, name string, height, scale float64) {
+func shootAs(p *tab, name string, height float64) {
 	p.Helper()
-	if err := os.WriteFile(filepath.Join(shots, name), p.picture(height, scale), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(shots, name), p.picture(height), 0o644); err != nil {
 		p.Fatal(err)
 	}
 }
