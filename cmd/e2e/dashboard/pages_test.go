@@ -83,11 +83,11 @@ func testImages(t *testing.T, v *village, browser context.Context) {
 	p := open(t, browser, wide, v.url)
 	p.visit(v.url + "/packages?q=pkg:oci&limit=30")
 	p.concludes("seen", "ok")
-	shootAs(p, "matrix.png", 640)
+	shootAs(p, "matrix.png", eval[float64](p, `document.querySelector(".chips").getBoundingClientRect().top`)-10, 690)
 	p.visit(v.url + "/bootstrap?to=" + string(v.images["user-typescript"].digest))
 	p.concludes("seen", "ok")
 	eval[bool](p, `document.querySelector(".graph .scroll").scrollLeft = 1e6; true`)
-	shootAs(p, "bootstrap.png", 640)
+	shootAs(p, "bootstrap.png", 0, 580)
 }
 
 // testNoScripts reads the same pages in a browser that runs no scripts.
