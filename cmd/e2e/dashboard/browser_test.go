@@ -249,13 +249,12 @@ func (p *tab) reads(want ...string) {
 	}
 }
 
-// picture is the page as PNG, at most so high before it is scaled.
-func (p *tab) picture(height, scale float64) []byte {
+// picture is the page as PNG, from some height on and at most so high.
+func (p *tab) picture(top, height float64) []byte {
 	p.Helper()
-	height = min(height, eval[float64](p, `document.documentElement.scrollHeight`))
-	beyond, speed := true, scale == 1
+	height = min(height, eval[float64](p, `document.documentElement.scrollHeight`)-top)
+	beyond := true
 	return run(p, page.CaptureScreenshot, page.CaptureScreenshotParams{
-		Clip:                  &page.Viewport{Width: float64(p.look.width), Height: height, Scale: scale},
-		CaptureBeyondViewport: &beyond, OptimizeForSpeed: &speed,
+		Clip: &page.Viewport{Y: top, Width: float64(p.look.width), Height: height, Scale: 1}, CaptureBeyondViewport: &beyond,
 	}).Data
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -158,7 +157,7 @@ func testLies(t *testing.T, v *village, browser context.Context) {
 
 // redraw changes the hash that a page draws as one fact.
 func redraw(body []byte, fact string) []byte {
-	at := bytes.Index(body, []byte(`data-is="`+fact+`"`))
+	at := bytes.LastIndex(body, []byte(`data-is="`+fact+`"`)) // in the table
 	if at < 0 {
 		panic("the page draws no " + fact)
 	}
@@ -189,15 +188,7 @@ func testVisits(t *testing.T, v *village, browser context.Context) {
 	now, _ := v.checkpoint(t)
 	show := func(signed string) alteration { return everywhere(func(string) string { return signed }) }
 	fork := c.signs(t, sizeOf(now), tlog.Hash{4, 5, 6})
-	skey, vkey, err := note.GenerateKey(nil, c.origin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := note.NewSigner(skey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	usurper := &conspiracy{c.origin, append([]note.Signer{log}, c.signers[1:]...)}
+	usurper, vkey := c.usurper(t)
 	for _, visits := range []struct {
 		name          string
 		first, second alteration

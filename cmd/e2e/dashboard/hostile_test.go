@@ -124,9 +124,7 @@ func testHostile(t *testing.T, _ *village, browser context.Context) {
 				p.expect("status of 4") // what cannot be found or is refused is a page, too
 				p.harmless(path)
 				p.fits(path)
-				if kept {
-					shoot(p, "hostile"+path, 3000)
-				}
+				shoot(p, "hostile"+path, 3000)
 			}
 		})
 	}

@@ -36,7 +36,7 @@ func (v *village) papers() []paper {
 		{"rebuilder", "/rebuilders/" + string(v.rebuilders[0].key()), "", []string{"https://quay.example", "GenuineIntel"}},
 		{"revoked", "/rebuilders/" + string(v.retired.key()), "", []string{"revoked"}},
 		{"compare", "/compare", "", []string{"deb/debian", "alpm/arch", "oci"}},
-		{"builds", "/builds", "Builds", []string{"core-m4", "core-lua", "failed", "queued"}},
+		{"builds", "/builds", "Builds", []string{"core-ocaml", "core-lua", "failed", "queued"}},
 		{"build", fmt.Sprintf("/builds/%d", v.failed), "Build ", []string{"STEP_FAILED", "make: *** [all] Error 2"}},
 		{"api", "/api", "API", []string{"/v1/attestations"}},
 		{"search", "/search?q=gcc", "Search", []string{"core-gcc", "pallet-gcc"}},
@@ -80,13 +80,14 @@ func testPages(t *testing.T, v *village, browser context.Context) {
 
 // testImages draws what the README shows.
 func testImages(t *testing.T, v *village, browser context.Context) {
-	p := open(t, browser, look{width: 1800, height: 1000}, v.url)
-	p.visit(v.url + "/packages?limit=30")
+	p := open(t, browser, wide, v.url)
+	p.visit(v.url + "/packages?q=pkg:oci&limit=30")
 	p.concludes("seen", "ok")
-	shootAs(p, "matrix.png", 1000, 0.8)
+	shootAs(p, "matrix.png", eval[float64](p, `document.querySelector(".chips").getBoundingClientRect().top`)-10, 690)
 	p.visit(v.url + "/bootstrap?to=" + string(v.images["user-typescript"].digest))
 	p.concludes("seen", "ok")
-	shootAs(p, "bootstrap.png", 1000, 0.8)
+	eval[bool](p, `document.querySelector(".graph .scroll").scrollLeft = 1e6; true`)
+	shootAs(p, "bootstrap.png", 0, 580)
 }
 
 // testNoScripts reads the same pages in a browser that runs no scripts.

@@ -6,21 +6,8 @@ import (
 	"strings"
 )
 
-// shots is the folder of the screenshots: CAIRN_SCREENSHOTS, or one that is gone after
-// the tests. kept is set if somebody will look at them.
-var (
-	shots string
-	kept  bool
-)
-
-// prepareShots makes the folder.
-func prepareShots(dir string) error {
-	shots = filepath.Join(dir, "screenshots")
-	if folder := os.Getenv("CAIRN_SCREENSHOTS"); folder != "" {
-		shots, kept = folder, true
-	}
-	return os.MkdirAll(shots, 0o755)
-}
+// shots is the folder for screenshots. Without one, none are made.
+var shots = os.Getenv("CAIRN_SCREENSHOTS")
 
 // shoot writes a screenshot of the page, at most so high.
 func shoot(p *tab, name string, height float64) {
@@ -31,12 +18,15 @@ func shoot(p *tab, name string, height float64) {
 		}
 		return '-'
 	}, strings.ToLower(name)), "-")
-	shootAs(p, name[:min(len(name), 80)]+"."+strings.NewReplacer(",", "", " ", "-").Replace(p.look.String())+".png", height, 1)
+	shootAs(p, name[:min(len(name), 80)]+"."+strings.NewReplacer(",", "", " ", "-").Replace(p.look.String())+".png", 0, height)
 }
 
-func shootAs(p *tab, name string, height, scale float64) {
+func shootAs(p *tab, name string, top, height float64) {
 	p.Helper()
-	if err := os.WriteFile(filepath.Join(shots, name), p.picture(height, scale), 0o644); err != nil {
+	if shots == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(shots, name), p.picture(top, height), 0o644); err != nil {
 		p.Fatal(err)
 	}
 }

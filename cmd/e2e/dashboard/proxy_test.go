@@ -188,3 +188,17 @@ func (w *world) checkpoint(t testing.TB) (signed string, tree tlog.Tree) {
 	}
 	return string(body), c.Tree
 }
+
+// usurper is the same with another key for the log, of the same name.
+func (c *conspiracy) usurper(t testing.TB) (u *conspiracy, vkey string) {
+	t.Helper()
+	skey, vkey, err := note.GenerateKey(nil, c.origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := note.NewSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &conspiracy{c.origin, append([]note.Signer{log}, c.signers[1:]...)}, vkey
+}

@@ -120,9 +120,13 @@ func testFile(t *testing.T, v *village, browser context.Context) {
 // testLive watches the log of a build that runs.
 func testLive(t *testing.T, v *village, browser context.Context) {
 	p := open(t, browser, wide, v.url)
-	p.visit(fmt.Sprintf("%s/builds/%d", v.url, v.running.id))
+	w := v.worker(t)
+	w.queue("core-m4", "git+https://codeberg.example/stagex/stagex", v.images["core-m4"].digest)
+	running := w.takes("moss-2", "https://moss.example")
+	running.writes("configure: checking for a compiler\n")
+	p.visit(fmt.Sprintf("%s/builds/%d", v.url, running.id))
 	p.reads("configure: checking for a compiler")
-	v.running.writes("the next line \x1b[31min red\x1b[0m <b>and bold</b>\n")
+	running.writes("the next line \x1b[31min red\x1b[0m <b>and bold</b>\n")
 	p.await("shows what was written since", `document.getElementById("build-log").innerText.includes("the next line in red <b>and bold</b>")`)
 	shoot(p, "build that runs", 1500)
 }
@@ -132,7 +136,7 @@ func testBadge(t *testing.T, v *village, browser context.Context) {
 	p := open(t, browser, wide, v.url)
 	for name, want := range map[string]string{"core-gcc": "reproduced", "user-postgres": "differs", "core-ocaml": "build failed", "core-nodejs": "not enough evidence", "user-helm": "not tried"} {
 		page := "/p/" + string(v.images[name].digest)
-		if _, svg, err := v.get(t.Context(), page+".svg"); err != nil || !strings.Contains(string(svg), want+"</text>") {
+		if _, svg, err := v.get(t.Context(), page+".svg"); err != nil || !strings.Contains(string(svg), " "+want) {
 			t.Errorf("the badge of %s does not read %q: %v\n%s", name, want, err, svg)
 		}
 		p.visit(v.url + page)

@@ -103,7 +103,6 @@ type village struct {
 	built      map[string]int64 // the entry that says first that a package was built
 	earlier    string           // a signed checkpoint of before
 	failed     int64            // a job of the queue
-	running    *job             // another
 }
 
 // entry is the path of the entry that says that a package was built.
@@ -265,7 +264,7 @@ func (v *village) logKeys(t testing.TB) {
 	v.submit(t, pgp.Sign(pgptest.Buildinfo(leaf.SHA256([]byte("app")), 1)))
 }
 
-// jobs has workers at the queue: a job failed, one runs, and one waits.
+// jobs has a worker at the queue: a job failed, and two wait.
 func (v *village) jobs(t testing.TB) {
 	t.Helper()
 	w := v.worker(t)
@@ -274,8 +273,6 @@ func (v *village) jobs(t testing.TB) {
 	j := w.takes("heron-1", "https://heron.example")
 	j.writes("make all\nmake: *** [all] Error 2\n")
 	j.fails("STEP_FAILED", "step 7 of 9 exited with 2")
-	w.queue("core-m4", uri, v.images["core-m4"].digest)
-	v.running = w.takes("moss-2", "https://moss.example")
-	v.running.writes("configure: checking for a compiler\n")
 	w.queue("core-lua", uri, v.images["core-lua"].digest)
+	w.queue("user-jq", uri, v.images["user-jq"].digest)
 }
