@@ -115,6 +115,12 @@ bench: ## run the Go benchmarks, load the real ledger on loopback, audit a log, 
 tree: build ## build our own package tree and check its digests; TREE=all builds it twice and with both engines
 	@TREE=$(TREE) .ci/tree
 
+.PHONY: screenshots
+screenshots: ## show the dashboard to a browser, and keep pictures of its pages in .run/screenshots
+	mkdir -p .run/screenshots
+	CAIRN_SCREENSHOTS=$(CURDIR)/.run/screenshots go test -count=1 -run '^TestDashboard$$' ./cmd/e2e/dashboard
+	@echo "the pages are in $(CURDIR)/.run/screenshots"
+
 .PHONY: images
 images: build ## build the container images twice and compare them; LEDGER, KEY, OPERATOR log them; needs root
 	@.ci/images

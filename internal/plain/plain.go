@@ -1,9 +1,10 @@
 // Package plain makes text that others wrote fit to be shown.
 //
 // Invariant: what it returns cannot move the cursor, change colours, break the line
-// or reorder what stands around it, on a terminal or on a page: what is not graphic
-// is escaped. That includes the controls of bidirectional text, which could make a
-// digest read as another.
+// or reorder what stands around it, on a terminal or on a page: what does not print as
+// a character of its own is escaped, and so is every space but the plain one. That
+// includes the controls of bidirectional text, which could make a digest read as
+// another.
 package plain
 
 import (
@@ -14,11 +15,18 @@ import (
 	"unicode/utf8"
 )
 
-// Line returns s on one line, with whatever is not graphic escaped.
-func Line(s string) string { return clean(s, false) }
+// Line returns s on one line, escaped.
+func Line(s string) string { return clean(s, unicode.IsPrint) }
 
 // Lines is Line for a text of several lines.
-func Lines(s string) string { return clean(s, true) }
+func Lines(s string) string {
+	return clean(s, func(r rune) bool { return unicode.IsPrint(r) || r == '\n' })
+}
+
+// ASCII is Line with whatever is not ASCII escaped, too.
+func ASCII(s string) string {
+	return clean(s, func(r rune) bool { return r < unicode.MaxASCII && unicode.IsPrint(r) })
+}
 
 // colours are what sets colours on a terminal.
 var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
@@ -33,8 +41,7 @@ func Output(s string) string {
 	return strings.Join(parts, "\t")
 }
 
-func clean(s string, lines bool) string {
-	ok := func(r rune) bool { return unicode.IsGraphic(r) || lines && r == '\n' }
+func clean(s string, ok func(rune) bool) string {
 	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !ok(r) }) < 0 {
 		return s
 	}

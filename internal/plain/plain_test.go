@@ -25,6 +25,9 @@ func TestLine(t *testing.T) {
 			}
 		})
 	}
+	if got, want := plain.ASCII("a é\n"), `a \u00e9\u000a`; got != want {
+		t.Errorf("ASCII: got %q, want %q", got, want)
+	}
 	if got, want := plain.Lines("a\n\x1bb\n"), "a\n\\u001bb\n"; got != want {
 		t.Errorf("Lines: got %q, want %q", got, want)
 	}

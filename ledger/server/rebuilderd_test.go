@@ -23,7 +23,6 @@ import (
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/policy"
 	"github.com/cairnlog/cairn/ledger/query"
-	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/rebuilderd"
 	"github.com/cairnlog/cairn/ledger/survey"
 	cairnv1 "github.com/cairnlog/cairn/proto/cairn/v1"
@@ -43,7 +42,7 @@ type rebuilders struct {
 	warned     []string
 	fail       error                       // what looking anything up comes to
 	materials  []attest.ResourceDescriptor // of what is built
-	withdrawn  func(envelope string) bool  // nil for none
+	withheld   func(envelope string) error // why an attestation is not there; nil for none
 }
 
 const policyOfTwo = `log %s
@@ -70,8 +69,10 @@ func newRebuilders(t *testing.T, lines string) *rebuilders {
 			if _, ok := req.(*cairnv1.ListAttestationsRequest); ok && w.fail != nil {
 				return nil, w.fail
 			}
-			if get, ok := req.(*cairnv1.GetAttestationRequest); ok && w.withdrawn != nil && w.withdrawn(get.GetEnvelope()) {
-				return nil, reason.Errorf(reason.AttestationNotFound, "it was withdrawn")
+			if get, ok := req.(*cairnv1.GetAttestationRequest); ok && w.withheld != nil {
+				if err := w.withheld(get.GetEnvelope()); err != nil {
+					return nil, err
+				}
 			}
 			return reads.Answer(ctx, req)
 		}), Index: cfg.Index, Latest: reads.Latest,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnlog/cairn/ledger/attest"
 	"github.com/cairnlog/cairn/ledger/leaf"
+	"github.com/cairnlog/cairn/ledger/reason"
 	"github.com/cairnlog/cairn/ledger/server"
 	"github.com/cairnlog/cairn/ledger/survey"
 	"github.com/cairnlog/cairn/ledger/verify"
@@ -83,18 +84,28 @@ func TestSurveyOfLedger(t *testing.T) {
 	}
 }
 
-// TestSurveyPassesOverWithdrawn: what was withdrawn says nothing, and what its entry is
-// about is judged again.
-func TestSurveyPassesOverWithdrawn(t *testing.T) {
-	w := newRebuilders(t, "")
-	var seen sync.Map
-	w.withdrawn = func(envelope string) bool { seen.Store(envelope, true); return false }
-	w.built(w.alice, zlib, "zlib", leaf.Identical)
-	w.withdrawn = func(envelope string) bool { _, known := seen.Load(envelope); return !known }
-	w.built(w.bob, zlib, "zlib", leaf.Identical)
-	p, err := w.survey.Package(t.Context(), zlib)
-	if err != nil || len(p.Artifacts[0].Statements) != 1 {
-		t.Errorf("%+v, %v", p, err)
+// TestSurveyPassesOver: what was withdrawn, or is held otherwise than it was logged, says
+// nothing, and keeps nobody waiting.
+func TestSurveyPassesOver(t *testing.T) {
+	for _, why := range []reason.Reason{reason.AttestationNotFound, reason.InternalError} {
+		w := newRebuilders(t, "")
+		var seen sync.Map
+		w.withheld = func(envelope string) error { seen.Store(envelope, true); return nil }
+		w.built(w.alice, zlib, "zlib", leaf.Identical)
+		w.withheld = func(envelope string) error {
+			if _, known := seen.Load(envelope); known {
+				return nil
+			}
+			return reason.Errorf(why, "it is not there")
+		}
+		w.built(w.bob, zlib, "zlib", leaf.Identical)
+		p, err := w.survey.Package(t.Context(), zlib)
+		if err != nil || len(p.Artifacts[0].Statements) != 1 || p.Verdict != verify.VerdictUnproven {
+			t.Errorf("%s: %+v, %v", why, p, err)
+		}
+		if st, err := w.survey.State(t.Context()); err != nil || st.Scanned != 4 {
+			t.Errorf("%s: the state is %+v, %v", why, st, err)
+		}
 	}
 }
 

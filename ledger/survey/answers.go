@@ -75,6 +75,9 @@ type Row struct {
 	Heard     bool           `json:"heard"`     // somebody who is heard names it
 	Artifacts int            `json:"artifacts"` // that ever went by the name
 	Last      uint64         `json:"last"`      // the latest entry about it
+	// Stage0 is set if its ancestry is stated without a gap, and ends in sources and
+	// seeds of the policy alone.
+	Stage0 bool `json:"stage0"`
 	// Cells are those of who said something, by the order of Page.Rebuilders.
 	Cells []Cell `json:"cells"`
 	// Others is how many more keys said something, that have no column; one that did

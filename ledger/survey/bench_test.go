@@ -27,9 +27,9 @@ func benchName(i int) string {
 	return fmt.Sprintf("pkg:deb/debian/package-%05d@1.%d-%d?arch=amd64", i, i%40, i%3)
 }
 
-// BenchmarkSurvey fills a table with the packages of a distribution, and asks it. What
-// it takes to read and verify attestations is not in it.
-func BenchmarkSurvey(b *testing.B) {
+// fillDistribution fills a table with the packages of a distribution.
+func fillDistribution(b testing.TB) *filled {
+	b.Helper()
 	f := newFilled(b, benchRebuilders)
 	list := make([]*said, 0, benchPackages*benchRebuilders)
 	for i := range benchPackages {
@@ -49,6 +49,13 @@ func BenchmarkSurvey(b *testing.B) {
 		f.judges(leaf.SHA256([]byte(benchName(i))), ranks[(i*7)%len(ranks)], never)
 	}
 	b.Logf("%.0f entries/s were taken, and %.0f verdicts/s", float64(len(list))/took.Seconds(), benchPackages/time.Since(begun).Seconds())
+	return f
+}
+
+// BenchmarkSurvey asks a table. What it takes to read and verify attestations is not in
+// it.
+func BenchmarkSurvey(b *testing.B) {
+	f := fillDistribution(b)
 	ctx := context.Background()
 	for name, ask := range map[string]func() error{
 		"first-page": func() error { _, err := f.Packages(ctx, Filter{}); return err },

@@ -158,12 +158,16 @@ func (s *Survey) attestation(ctx context.Context, e *store.Entry, l *leaf.Leaf) 
 	if reason.Is(err, reason.AttestationNotFound) {
 		return nil, nil // withdrawn: it says nothing any more
 	}
-	if err != nil {
+	if err != nil && !reason.Is(err, reason.InternalError) {
 		return nil, err
 	}
-	att, err := client.VerifyAttestation(resp)
+	var att *attest.Attestation
+	if err == nil {
+		att, err = client.VerifyAttestation(resp)
+	}
 	if err != nil || !bytes.Equal(att.Text, e.Text) {
-		// Waiting does not mend this, and must not keep later entries waiting.
+		// The store holds something else. Waiting does not mend this, and must not keep
+		// later entries waiting.
 		s.cfg.Warn(fmt.Errorf("passing over entry %d: its stored bytes are not what it logs (%v)", e.Index, err))
 		return nil, nil
 	}

@@ -126,7 +126,7 @@ func (f *Filter) scopes() []int {
 	return []int{1}
 }
 
-const rowColumns = "id, name, listed, verdict, artifact, artifacts, last, others, cells"
+const rowColumns = "id, name, listed, verdict, artifact, artifacts, last, stage0, others, cells"
 
 // page returns the rows of a page, and one more if there is one.
 func (s *Survey) page(ctx context.Context, tx *sql.Tx, f *Filter, after position) ([]row, error) {
@@ -169,7 +169,7 @@ func readRows(ctx context.Context, tx *sql.Tx, query string, args ...any) (list 
 	var r row
 	var failed error
 	rows, err := tx.QueryContext(ctx, query, args...)
-	err = eachRow(rows, err, []any{&r.id, &r.name, &r.listed, &r.verdict, &r.artifact, &r.artifacts, &r.last, &r.others, &r.encoded}, func() {
+	err = eachRow(rows, err, []any{&r.id, &r.name, &r.listed, &r.verdict, &r.artifact, &r.artifacts, &r.last, &r.stage0, &r.others, &r.encoded}, func() {
 		one := r
 		var bad error
 		one.cells, bad = decodeCells(r.encoded)
@@ -183,7 +183,7 @@ func readRows(ctx context.Context, tx *sql.Tx, query string, args ...any) (list 
 func (s *Survey) rowOf(r *row, told told, g *glance) Row {
 	row := Row{
 		Package: r.name, Artifact: leaf.Digest(r.artifact), Verdict: told.verdict(r.verdict), Heard: r.listed == 1 && len(s.heard) > 0,
-		Artifacts: int(r.artifacts), Last: uint64(max(0, r.last-1)), Cells: []Cell{}, Others: int(r.others),
+		Artifacts: int(r.artifacts), Last: uint64(max(0, r.last-1)), Stage0: r.stage0 == 1, Cells: []Cell{}, Others: int(r.others),
 	}
 	for column, id := range g.ids {
 		for _, c := range r.cells {

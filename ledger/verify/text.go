@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
+	"github.com/cairnlog/cairn/internal/plain"
 	"github.com/cairnlog/cairn/ledger/leaf"
 )
 
@@ -155,23 +155,10 @@ func (t *textWriter) field(name, value string) { t.line(fmt.Sprintf("    %-8s %s
 
 func (t *textWriter) line(s string) {
 	if t.err == nil {
-		_, t.err = io.WriteString(t.w, clean(s, t.ascii)+"\n")
-	}
-}
-
-// clean escapes what a terminal does not print as a character of its own:
-// controls, and the marks that change the direction of writing.
-func clean(s string, ascii bool) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case unicode.IsPrint(r) && (r < unicode.MaxASCII || !ascii):
-			b.WriteRune(r)
-		case r > 0xffff:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
+		shown := plain.Line(s)
+		if t.ascii {
+			shown = plain.ASCII(s)
 		}
+		_, t.err = io.WriteString(t.w, shown+"\n")
 	}
-	return b.String()
 }

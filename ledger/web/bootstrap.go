@@ -3,6 +3,8 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/cairnlog/cairn/ledger/leaf"
 	"github.com/cairnlog/cairn/ledger/reason"
@@ -132,8 +134,8 @@ func (q bootstrapQuery) link() string {
 	return "/bootstrap?" + values.Encode()
 }
 
-// bootstrap shows what a package is made from. Without one that is asked for, it is the
-// one of the first maxChoices packages that something was logged about last.
+// bootstrap shows what a package is made from. Without one that is asked for, it is one
+// of choose's.
 func (s *Site) bootstrap(r *http.Request) (*page, error) {
 	v := &bootstrapView{Nodes: []bootstrapNode{}, Path: []int{}, Frontier: []int{}, Seeds: []int{}, Gaps: []int{}, Cycles: [][2]int{}}
 	p := &page{name: "bootstrap", title: "Bootstrap", view: v}
@@ -142,16 +144,16 @@ func (s *Site) bootstrap(r *http.Request) (*page, error) {
 		return p, err
 	}
 	v.Kept = true
-	listed, err := s.cfg.Survey.Packages(r.Context(), survey.Filter{Limit: maxChoices})
+	choices, err := s.choices(r)
 	if err != nil {
 		return nil, err
 	}
 	v.Default = q.to == ""
-	target, err := s.bootstrapTarget(r, &q, listed.Rows)
+	target, err := s.bootstrapTarget(r, &q, choices)
 	if err != nil || target == "" {
 		return p, err
 	}
-	for _, row := range listed.Rows {
+	for _, row := range choices {
 		if len(row.Package) <= maxChoice {
 			v.Choices = append(v.Choices, row.Package)
 		}
@@ -168,21 +170,46 @@ func (s *Site) bootstrap(r *http.Request) (*page, error) {
 	return p, nil
 }
 
+// choices are packages to choose from: the first of those that are listed, and of those
+// that are reproduced.
+func (s *Site) choices(r *http.Request) ([]survey.Row, error) {
+	var list []survey.Row
+	reproduced := verify.VerdictReproduced
+	for _, verdict := range []*verify.Verdict{nil, &reproduced} {
+		p, err := s.cfg.Survey.Packages(r.Context(), survey.Filter{Verdict: verdict, Limit: maxChoices / 2})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p.Rows...)
+	}
+	slices.SortStableFunc(list, func(a, b survey.Row) int { return strings.Compare(a.Package, b.Package) })
+	return slices.CompactFunc(list, func(a, b survey.Row) bool { return a.Package == b.Package }), nil
+}
+
+// choose returns the package to draw where none is asked for: of those whose ancestry
+// is stated down to the seed, or else of all, the one that something was logged about
+// last. It is nil if there is none.
+func choose(rows []survey.Row) *survey.Row {
+	var best *survey.Row
+	for i := range rows {
+		row := &rows[i]
+		if best == nil || row.Stage0 && !best.Stage0 || row.Stage0 == best.Stage0 && row.Last > best.Last {
+			best = row
+		}
+	}
+	return best
+}
+
 // bootstrapTarget returns the artifact that is asked for, or nothing if there is none at
 // all.
 func (s *Site) bootstrapTarget(r *http.Request, q *bootstrapQuery, rows []survey.Row) (leaf.Digest, error) {
 	if q.to == "" {
-		var last *survey.Row
-		for i := range rows {
-			if last == nil || rows[i].Last > last.Last {
-				last = &rows[i]
-			}
-		}
-		if last == nil {
+		row := choose(rows)
+		if row == nil {
 			return "", nil
 		}
-		q.to = last.Package
-		return last.Artifact, nil
+		q.to = row.Package
+		return row.Artifact, nil
 	}
 	if digest, err := leaf.ParseDigest(q.to); err == nil {
 		return digest, nil

@@ -245,3 +245,26 @@ func BenchmarkBootstrap(b *testing.B) {
 		})
 	}
 }
+
+func TestBootstrapChooses(t *testing.T) {
+	low := survey.Row{Package: "low", Last: 1, Stage0: true}
+	high := survey.Row{Package: "high", Last: 2, Stage0: true}
+	gap := survey.Row{Package: "gap", Last: 9}
+	for _, tt := range []struct {
+		rows []survey.Row
+		want string
+	}{
+		{nil, ""},
+		{[]survey.Row{{Package: "old", Last: 3}, gap}, "gap"},
+		{[]survey.Row{gap, low, high}, "high"},
+		{[]survey.Row{high, low, gap}, "high"},
+	} {
+		got := ""
+		if row := choose(tt.rows); row != nil {
+			got = row.Package
+		}
+		if got != tt.want {
+			t.Errorf("of %v it chooses %q, want %q", tt.rows, got, tt.want)
+		}
+	}
+}

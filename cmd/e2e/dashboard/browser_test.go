@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -221,8 +222,10 @@ func eval[T any](p *tab, expression string) T {
 // await waits until an expression is true on the page. what is for people.
 func (p *tab) await(what, expression string) {
 	p.Helper()
-	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(0), chromedp.WithPollingTimeout(e2etest.Patience))); err != nil {
-		p.Fatalf("%s: %s: %v\n%.3000s", p.look, what, err, p.text())
+	for deadline := time.Now().Add(e2etest.Patience); !eval[bool](p, expression); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.Fatalf("%s: never %s:\n%.3000s", p.look, what, p.text())
+		}
 	}
 }
 
@@ -246,13 +249,12 @@ func (p *tab) reads(want ...string) {
 	}
 }
 
-// picture is the page as PNG, at most so high.
-func (p *tab) picture(height float64) []byte {
+// picture is the page as PNG, from some height on and at most so high.
+func (p *tab) picture(top, height float64) []byte {
 	p.Helper()
-	height = min(height, eval[float64](p, `document.documentElement.scrollHeight`))
-	beyond, speed := true, true
+	height = min(height, eval[float64](p, `document.documentElement.scrollHeight`)-top)
+	beyond := true
 	return run(p, page.CaptureScreenshot, page.CaptureScreenshotParams{
-		Clip:                  &page.Viewport{Width: float64(p.look.width), Height: height, Scale: 1},
-		CaptureBeyondViewport: &beyond, OptimizeForSpeed: &speed,
+		Clip: &page.Viewport{Y: top, Width: float64(p.look.width), Height: height, Scale: 1}, CaptureBeyondViewport: &beyond,
 	}).Data
 }

@@ -14,6 +14,13 @@ func TestDashboard(t *testing.T) {
 		run  func(*testing.T, *village, context.Context)
 	}{
 		{"pages", testPages},
+		{"images", testImages},
+		{"no scripts", testNoScripts},
+		{"keyboard", testKeyboard},
+		{"search", testSearch},
+		{"file", testFile},
+		{"live log", testLive},
+		{"badge and feed", testBadge},
 		{"lies", testLies},
 		{"visits", testVisits},
 		{"saved", testSaved},

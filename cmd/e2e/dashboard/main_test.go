@@ -20,9 +20,6 @@ var bin string
 func TestMain(m *testing.M) {
 	os.Exit(e2etest.Main(m, func(dir string) error {
 		bin = dir
-		if err := prepareShots(dir); err != nil {
-			return err
-		}
 		return e2etest.Build(dir, "cairn-ledger", "cairn-witness")
 	}))
 }

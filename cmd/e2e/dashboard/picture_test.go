@@ -6,18 +6,8 @@ import (
 	"strings"
 )
 
-// shots is the folder of the screenshots: CAIRN_SCREENSHOTS, or one that is gone after
-// the tests.
-var shots string
-
-// prepareShots makes the folder.
-func prepareShots(dir string) error {
-	shots = filepath.Join(dir, "screenshots")
-	if kept := os.Getenv("CAIRN_SCREENSHOTS"); kept != "" {
-		shots = kept
-	}
-	return os.MkdirAll(shots, 0o755)
-}
+// shots is the folder for screenshots. Without one, none are made.
+var shots = os.Getenv("CAIRN_SCREENSHOTS")
 
 // shoot writes a screenshot of the page, at most so high.
 func shoot(p *tab, name string, height float64) {
@@ -28,8 +18,15 @@ func shoot(p *tab, name string, height float64) {
 		}
 		return '-'
 	}, strings.ToLower(name)), "-")
-	name = name[:min(len(name), 80)] + "." + strings.ReplaceAll(p.look.String(), " ", "-") + ".png"
-	if err := os.WriteFile(filepath.Join(shots, name), p.picture(height), 0o644); err != nil {
+	shootAs(p, name[:min(len(name), 80)]+"."+strings.NewReplacer(",", "", " ", "-").Replace(p.look.String())+".png", 0, height)
+}
+
+func shootAs(p *tab, name string, top, height float64) {
+	p.Helper()
+	if shots == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(shots, name), p.picture(top, height), 0o644); err != nil {
 		p.Fatal(err)
 	}
 }

@@ -29,9 +29,10 @@ type alteration func(path string, body []byte) []byte
 // liar hands on what a ledger answers, altered.
 type liar struct {
 	*httptest.Server
-	mu    sync.Mutex
-	alter alteration
-	asked map[string]int // paths, and how often
+	testing.TB
+	mu      sync.Mutex
+	alter   alteration
+	altered bool
 }
 
 func newLiar(t testing.TB, w *world) *liar {
@@ -40,7 +41,7 @@ func newLiar(t testing.TB, w *world) *liar {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &liar{asked: make(map[string]int)}
+	l := &liar{TB: t}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
@@ -49,7 +50,7 @@ func newLiar(t testing.TB, w *world) *liar {
 		ModifyResponse: l.modify,
 	}
 	l.Server = httptest.NewServer(proxy)
-	t.Cleanup(l.Close)
+	t.Cleanup(l.Server.Close)
 	return l
 }
 
@@ -57,13 +58,26 @@ func newLiar(t testing.TB, w *world) *liar {
 func (l *liar) lies(alter alteration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.alter = alter
+	l.alter, l.altered = alter, false
 }
 
-func (l *liar) modify(resp *http.Response) error {
+// lied reports whether an answer was altered since then.
+func (l *liar) lied() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.asked[resp.Request.URL.Path]++
+	return l.altered
+}
+
+// modify alters an answer. An alteration that does not know the answer panics, which
+// fails the test.
+func (l *liar) modify(resp *http.Response) error {
+	defer func() {
+		if p := recover(); p != nil {
+			l.Errorf("altering the answer to %s: %v", resp.Request.URL, p)
+		}
+	}()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.alter == nil {
 		return nil
 	}
@@ -74,7 +88,9 @@ func (l *liar) modify(resp *http.Response) error {
 	if err := resp.Body.Close(); err != nil {
 		return err
 	}
+	truth := bytes.Clone(body)
 	body = l.alter(resp.Request.URL.Path, body)
+	l.altered = l.altered || !bytes.Equal(body, truth)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
 	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -171,4 +187,18 @@ func (w *world) checkpoint(t testing.TB) (signed string, tree tlog.Tree) {
 		t.Fatal(fmt.Errorf("%w\n%s", err, body))
 	}
 	return string(body), c.Tree
+}
+
+// usurper is the same with another key for the log, of the same name.
+func (c *conspiracy) usurper(t testing.TB) (u *conspiracy, vkey string) {
+	t.Helper()
+	skey, vkey, err := note.GenerateKey(nil, c.origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := note.NewSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &conspiracy{c.origin, append([]note.Signer{log}, c.signers[1:]...)}, vkey
 }

@@ -79,15 +79,3 @@ func (j *job) fails(kind, message string) {
 		j.Fatal(err)
 	}
 }
-
-// succeeds ends the job with what is logged.
-func (j *job) succeeds(attestation []byte, entry int64) {
-	j.Helper()
-	if _, err := j.client.CompleteBuild(j.Context(), &cairnv1.CompleteBuildRequest{
-		Id: j.id, LeaseToken: j.lease, Outcome: &cairnv1.CompleteBuildRequest_Result{Result: &cairnv1.BuildResult{
-			Envelope: string(leaf.SHA256(attestation)), Index: entry,
-		}},
-	}); err != nil {
-		j.Fatal(err)
-	}
-}

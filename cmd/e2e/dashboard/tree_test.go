@@ -102,6 +102,7 @@ type village struct {
 	seed       leaf.Digest
 	built      map[string]int64 // the entry that says first that a package was built
 	earlier    string           // a signed checkpoint of before
+	failed     int64            // a job of the queue
 }
 
 // entry is the path of the entry that says that a package was built.
@@ -125,6 +126,7 @@ func newVillage(t testing.TB) *village {
 	v.logTree(t)
 	v.logDistributions(t)
 	v.logKeys(t)
+	v.jobs(t)
 	v.settled(t, "/packages.json", v.known)
 	return v
 }
@@ -136,7 +138,9 @@ func (v *village) known(view map[string]any) bool {
 	if err != nil {
 		return false
 	}
-	var bar struct{ Verdicts []struct{ Verdict, Count any } }
+	var bar struct {
+		Verdicts []struct{ Verdict, Count any }
+	}
 	if err := json.Unmarshal(text, &bar); err != nil {
 		return false
 	}
@@ -258,4 +262,17 @@ func (v *village) logKeys(t testing.TB) {
 	pgp := pgptest.New(t, "A Maintainer")
 	v.submit(t, pgp.Public())
 	v.submit(t, pgp.Sign(pgptest.Buildinfo(leaf.SHA256([]byte("app")), 1)))
+}
+
+// jobs has a worker at the queue: a job failed, and two wait.
+func (v *village) jobs(t testing.TB) {
+	t.Helper()
+	w := v.worker(t)
+	const uri = "git+https://codeberg.example/stagex/stagex"
+	v.failed = w.queue("core-ocaml", uri, v.images["core-ocaml"].digest)
+	j := w.takes("heron-1", "https://heron.example")
+	j.writes("make all\nmake: *** [all] Error 2\n")
+	j.fails("STEP_FAILED", "step 7 of 9 exited with 2")
+	w.queue("core-lua", uri, v.images["core-lua"].digest)
+	w.queue("user-jq", uri, v.images["user-jq"].digest)
 }
