@@ -36,13 +36,11 @@ func (s *Survey) Packages(ctx context.Context, f Filter) (*Page, error) {
 		nothing = f.Verdict != nil && *f.Verdict != verify.VerdictUnproven
 		f.Verdict = nil
 	}
-	if f.Text != "" {
-		var done func()
-		if ctx, done, err = s.searching(ctx); err != nil {
-			return nil, err
-		}
-		defer done()
+	ctx, done, err := s.searching(ctx, f.Text)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	p := &Page{}
 	return p, s.inGlance(ctx, func(tx *sql.Tx, g *glance) error {
 		p.Rebuilders = slices.Concat([]Rebuilder{}, g.columns)
@@ -258,7 +256,7 @@ func (s *Survey) Find(ctx context.Context, text string, limit int) ([]Row, error
 	if text == "" {
 		return found, nil
 	}
-	ctx, done, err := s.searching(ctx)
+	ctx, done, err := s.searching(ctx, text)
 	if err != nil {
 		return nil, err
 	}

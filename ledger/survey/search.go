@@ -39,8 +39,12 @@ func holds(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error)
 // sought is a text as holds wants it.
 func sought(text string) string { return strings.ToLower(cut(text, maxText)) }
 
-// searching lets a search begin, and bounds it. Its context ends when done is called.
-func (s *Survey) searching(ctx context.Context) (bounded context.Context, done func(), err error) {
+// searching lets a search for a text begin, and bounds it; without a text, there is
+// nothing to pass over. Its context ends when done is called.
+func (s *Survey) searching(ctx context.Context, text string) (bounded context.Context, done func(), err error) {
+	if text == "" {
+		return ctx, func() {}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	select {
 	case s.searches <- struct{}{}:

@@ -12,7 +12,7 @@ func TestSearchesAreBounded(t *testing.T) {
 	f := newFilled(t, 1)
 	f.says(word("r0", hello, digestOf("a"), Obtained))
 	for range maxSearches {
-		_, done, err := f.searching(t.Context())
+		_, done, err := f.searching(t.Context(), "x")
 		if err != nil {
 			t.Fatal(err)
 		}

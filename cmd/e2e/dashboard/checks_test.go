@@ -93,6 +93,20 @@ func everywhere(change func(signed string) string) alteration {
 	}
 }
 
+// testFork has a server prove an entry in one tree, and show another of the same size.
+func testFork(t *testing.T, v *village, browser context.Context) {
+	c := v.conspiracy(t)
+	server := newLiar(t, v.world)
+	server.lies(inData("frame-data", func(d map[string]any) {
+		d["checkpoint"] = c.signs(t, sizeOf(d["checkpoint"].(string)), tlog.Hash{1, 2, 3})
+	}))
+	p := open(t, browser, wide, server.URL)
+	p.visit(server.URL + v.entry("core-gcc"))
+	if says := p.concludes("checked", "bad"); !strings.Contains(says, "does not lead to the root") {
+		t.Errorf("it does not say what is wrong: %s", says)
+	}
+}
+
 // testLies has a server lie about an entry in each way. The page must say so.
 func testLies(t *testing.T, v *village, browser context.Context) {
 	c := v.conspiracy(t)

@@ -22,6 +22,7 @@ func TestDashboard(t *testing.T) {
 		{"live log", testLive},
 		{"badge and feed", testBadge},
 		{"lies", testLies},
+		{"fork", testFork},
 		{"visits", testVisits},
 		{"saved", testSaved},
 		{"hostile texts", testHostile},
