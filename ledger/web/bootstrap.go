@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -161,6 +162,12 @@ func (s *Site) bootstrap(r *http.Request) (*page, error) {
 	g, err := s.cfg.Survey.Graph(r.Context(), target)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case s.drawing <- struct{}{}:
+		defer func() { <-s.drawing }()
+	case <-r.Context().Done():
+		return nil, fmt.Errorf("waiting for other graphs to be drawn: %w", r.Context().Err())
 	}
 	if err := v.fill(g, q); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@
 //   - A verdict is a glyph and a word before it is a colour, and what is unknown, stale
 //     or untried never looks like what is reproduced.
 //   - What a page cannot prove, it says.
+//   - A page takes a bounded time, and few are made at once of those that take much memory.
 package web
 
 import (
@@ -117,12 +118,19 @@ type Site struct {
 	templates map[string]*template.Template // by page
 	static    map[string]asset              // by path
 	reference []apiMethod                   // of the REST API
+	drawing   chan struct{}                 // has one for each graph that is being drawn
 	handler   http.Handler
 }
 
+// Bounds of what a page may cost. A graph of many layers takes much memory to lay out.
+const (
+	pageTime  = 20 * time.Second // to be made in, and to wait for its turn
+	maxGraphs = 2                // that are drawn at once
+)
+
 // New returns a Site.
 func New(cfg Config) (*Site, error) {
-	s := &Site{cfg: cfg, trust: checkpointLines(cfg.Policy.String())}
+	s := &Site{cfg: cfg, trust: checkpointLines(cfg.Policy.String()), drawing: make(chan struct{}, maxGraphs)}
 	if err := s.load(); err != nil {
 		return nil, err
 	}
@@ -135,4 +143,8 @@ func New(cfg Config) (*Site, error) {
 }
 
 // ServeHTTP implements http.Handler.
-func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), pageTime)
+	defer cancel()
+	s.handler.ServeHTTP(w, r.WithContext(ctx))
+}
