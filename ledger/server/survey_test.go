@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -81,6 +82,36 @@ func TestSurveyOfLedger(t *testing.T) {
 	w.built(w.bob, keyring, "keyring", leaf.Identical)
 	if got := w.table(); len(got) != 3 || got[0] != keyring+" unproven alice:failed bob:obtained" {
 		t.Errorf("after a restart, it lists %q", got)
+	}
+}
+
+// TestSurveyExceptsNothingByItsName: one rebuilder calls an artifact what the policy
+// excepts. By its digest, as everybody is told to ask, it is not accepted for that, and
+// no more is a cycle that only this would close.
+func TestSurveyExceptsNothingByItsName(t *testing.T) {
+	const excepted = "pkg:alpm/arch/glibc@1?arch=x86_64"
+	w := newRebuilders(t, "except pkg:alpm/arch/glibc until 2026-12-22 reason to be rebuilt\n")
+	of := func(artifact string) []attest.ResourceDescriptor {
+		return []attest.ResourceDescriptor{{Digest: map[string]string{"sha256": leaf.SHA256([]byte(artifact)).Hex()}, Annotations: map[string]any{"role": "toolchain"}}}
+	}
+	for _, by := range []*attest.Signer{w.alice, w.bob} {
+		w.materials = of("compiler")
+		w.built(by, pacman2, "pacman", leaf.Identical)
+		w.materials = of("pacman")
+		w.built(by, zlib, "compiler", leaf.Identical)
+	}
+	w.materials = of("compiler")
+	w.built(w.alice, excepted, "pacman", leaf.Identical)
+	p, err := w.survey.Package(t.Context(), excepted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := p.Artifacts[0]
+	if p.Verdict == verify.VerdictReproduced || a.Report == nil || a.Report.Accepted || a.Report.Exception != nil {
+		t.Errorf("what alice calls excepted is %s: %+v", p.Verdict, a.Report)
+	}
+	if got := w.table(); slices.ContainsFunc(got, func(row string) bool { return strings.Contains(row, " reproduced ") }) {
+		t.Errorf("a cycle is closed by a name: %q", got)
 	}
 }
 

@@ -121,7 +121,9 @@ func (s *Survey) verdict(ctx context.Context, artifact leaf.Digest, names []stri
 	if err != nil {
 		return nil, err
 	}
-	r := verify.Artifact(verify.Question{Artifact: artifact, Names: names, Policy: s.cfg.Policy, At: at}, ev)
+	// Nobody asks for it by a name: an exception for one that a claim gives it must not
+	// hold, or one rebuilder could have anything accepted.
+	r := verify.Artifact(verify.Question{Artifact: artifact, Policy: s.cfg.Policy, At: at}, ev)
 	j := &judgement{verdict: r.Verdict, due: never, needs: []leaf.Digest{artifact}, stage0: fromSeeds(r)}
 	for _, c := range ev.Claims() {
 		for _, list := range [][]leaf.Digest{strong(c.Claim.Subjects), strong(c.Claim.Outputs), strong(c.Claim.Materials)} {

@@ -9,7 +9,8 @@
 //
 // Invariants:
 //   - A verdict is that of `cairn verify` by the policy, of an artifact by its own
-//     digest: by another one that a claim gives it, none is told. Until an artifact is judged,
+//     digest alone: by another one that a claim gives it, none is told, and an exception
+//     for a name that a claim gives it does not hold. Until an artifact is judged,
 //     after an error, and where no policy names rebuilders, it is unproven or untried,
 //     never good.
 //   - Who is no rebuilder of the policy changes no verdict, and displaces nothing that
