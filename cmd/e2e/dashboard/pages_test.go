@@ -59,7 +59,7 @@ func (p *tab) read(url string, page paper) {
 }
 
 func testPages(t *testing.T, v *village, browser context.Context) {
-	for _, l := range []look{wide, narrow, {width: 1440, height: 900, dark: true}, {width: 360, height: 800, dark: true}} {
+	for _, l := range []look{wide, narrow, {width: 1440, height: 900, dark: true}} {
 		t.Run(l.String(), func(t *testing.T) {
 			p := open(t, browser, l, v.url)
 			for _, page := range v.papers() {

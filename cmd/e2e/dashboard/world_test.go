@@ -155,14 +155,7 @@ func (w *world) get(ctx context.Context, path string) (int, []byte, error) {
 }
 
 // twin reads the struct of a page from its twin.
-func (w *world) twin(t testing.TB, path string, view any) {
-	t.Helper()
-	if err := w.tryTwin(t.Context(), path, view); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (w *world) tryTwin(ctx context.Context, path string, view any) error {
+func (w *world) twin(ctx context.Context, path string, view any) error {
 	status, body, err := w.get(ctx, path)
 	if err != nil {
 		return err
@@ -178,7 +171,7 @@ func (w *world) settled(t testing.TB, path string, ready func(view map[string]an
 	t.Helper()
 	w.ledger.Poll(t, func(ctx context.Context) error {
 		var view map[string]any
-		if err := w.tryTwin(ctx, path, &view); err != nil {
+		if err := w.twin(ctx, path, &view); err != nil {
 			return err
 		}
 		if !ready(view) {
