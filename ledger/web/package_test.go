@@ -108,9 +108,8 @@ func TestPackageOfHostileText(t *testing.T) {
 		a.Report.Reasons = []string{bad}
 		a.Report.Dissent[0] = verify.Dissent{Operator: bad, Rebuilder: bad, Result: leaf.Different, Entry: bad}
 		a.Report.Equivocations = []verify.Equivocation{{Operator: bad, Name: bad, Entries: []string{bad}}}
-		a.Report.Exception = &verify.Exception{Glob: "x", Reason: "because", Until: now}
 		f.packages["x"] = p
-		body := wantsText(t, newSite(t, f, nil), "/p/x", http.StatusOK, "contradicts itself", "Accepted by an exception")
+		body := wantsText(t, newSite(t, f, nil), "/p/x", http.StatusOK, "contradicts itself")
 		harmless(t, "/p/x", body)
 	}
 }
