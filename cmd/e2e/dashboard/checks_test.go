@@ -254,6 +254,26 @@ func testVisits(t *testing.T, v *village, browser context.Context) {
 	}
 }
 
+// testGrowth visits the log before and after it grew, and reads how the one is proven to
+// be the beginning of the other.
+func testGrowth(t *testing.T, v *village, browser context.Context) {
+	server := newLiar(t, v.world)
+	p := open(t, browser, wide, server.URL)
+	server.lies(everywhere(func(string) string { return v.earlier }))
+	p.visit(server.URL + "/log")
+	p.concludes("seen", "ok")
+	const drawn = `[...document.querySelectorAll("#signatures li")].filter((l) => /^✓ consistency: hash\(01 ‖ [0-9a-f]{8} ‖ [0-9a-f]{8}\) = [0-9a-f]{8}$/.test(l.textContent)).length`
+	if n := eval[int](p, drawn); n != 0 {
+		t.Errorf("at the first visit %d steps of a proof are shown", n)
+	}
+	server.lies(nil)
+	p.visit(server.URL + "/log")
+	p.concludes("seen", "ok")
+	if n := eval[int](p, drawn); n == 0 {
+		t.Errorf("no step of the proof is shown: %s", eval[string](p, `document.querySelector("#signatures").innerText`))
+	}
+}
+
 // testSaved keeps an entry's page as a file, and looks at it without any network.
 func testSaved(t *testing.T, v *village, browser context.Context) {
 	status, page, err := v.get(t.Context(), v.entry("core-gcc")+".html")

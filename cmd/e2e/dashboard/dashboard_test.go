@@ -24,6 +24,7 @@ func TestDashboard(t *testing.T) {
 		{"lies", testLies},
 		{"fork", testFork},
 		{"visits", testVisits},
+		{"growth", testGrowth},
 		{"saved", testSaved},
 		{"hostile texts", testHostile},
 	} {

@@ -7,18 +7,18 @@ const byId = (id) => document.getElementById(id);
 const data = (id) => JSON.parse(byId(id)?.textContent ?? "{}");
 const frame = data("frame-data"), entry = data("entry-data"), saved = entry.entry;
 const add = (to, tag, textContent) => to.appendChild(Object.assign(document.createElement(tag), { textContent }));
+const brief = (hash) => hex(hash).slice(0, 8);
 const show = (el, state, text) => {
 	el.dataset.state = state;
 	el.textContent = `${glyphs[state]} ${text}`;
 };
 
-// ask answers with what the server says now. Silence proves nothing.
+// Silence proves nothing.
 async function ask(path) {
 	const r = await fetch("/v1/" + path, { cache: "no-store" }).catch(() => ({}));
 	return r.ok ? r.json() : fail("no answer to " + path, "unknown");
 }
 
-// extended says whether one of two trees extends the other.
 async function extended(a, b) {
 	if (a.size > b.size) [a, b] = [b, a];
 	const { consistencyProof: proof = [] } = a.size < b.size ? await ask(`log/proofs/consistency?from=${a.size}&to=${b.size}`) : {};
@@ -45,7 +45,8 @@ async function visit(seen) {
 	const was = JSON.parse(localStorage.getItem(at)) ?? { time: Date.now() };
 	const old = was.note ? { ...was, ...open(was.note) } : now;
 	const visited = "your visit of " + new Date(was.time).toLocaleDateString("en-GB", { dateStyle: "long" });
-	const { state, why } = was.evidence ? { state: "bad" } : await compare(old, now).catch(({ state = "unknown", message: why }) => ({ state, why }));
+	const { state, why, steps = [] } = was.evidence ? { state: "bad" } : await compare(old, now).catch(({ state = "unknown", message: why }) => ({ state, why }));
+	if (!entry.index) list(steps.map((s) => ({ state, text: `consistency: hash(01 ‖ ${brief(s.left)} ‖ ${brief(s.right)}) = ${brief(s.hash)}` })));
 	if (state === "unknown") return show(seen, state, `Not compared with ${visited}: ${why}`);
 	if (state === "bad") was.evidence ??= `${why}\n\n${was.note}\n${frame.checkpoint}`;
 	else if (now.size >= old.size) Object.assign(was, { note: frame.checkpoint, vkey: now.vkey });

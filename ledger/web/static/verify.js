@@ -12,7 +12,7 @@ const worst = (all) => all.includes("bad") ? "bad" : all[0] && all.every((s) => 
 
 function base64(text) {
 	let bytes = "";
-	try { bytes = atob(text); } catch { /* is compared */ }
+	try { bytes = atob(text); } catch {}
 	if (btoa(bytes) !== text) fail("malformed base64");
 	return Uint8Array.from(bytes, (c) => c.charCodeAt(0));
 }
@@ -21,7 +21,6 @@ const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SH
 const leafHash = (leaf) => sha256("\0", leaf);
 const nodeHash = (left, right) => sha256("\x01", left, right);
 
-// able fails in a browser that cannot check.
 async function able() {
 	if (!globalThis.crypto?.subtle) fail("browsers check only what came by https, or from localhost", "unknown");
 	await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])
@@ -67,7 +66,6 @@ async function signature(k, { sigs, text }) {
 	return ok ? ["ok", "signed" + when] : ["bad", "wrong signature"];
 }
 
-// policy takes no other lines than these.
 async function policy(text) {
 	const p = { logs: [], named: new Map() };
 	for (const line of text.split("\n")) {
