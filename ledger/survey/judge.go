@@ -15,7 +15,7 @@ import (
 const (
 	judgeBatch = 16               // artifacts that are judged before the log is followed again
 	retryAfter = 60 * time.Second // of an artifact that could not be judged
-	maxNames   = 64               // names by which an artifact is judged
+	maxNames   = 64               // names that its evidence is collected by
 )
 
 // due is an artifact that is to be judged.
