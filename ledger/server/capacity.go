@@ -318,16 +318,15 @@ func (d *doors) doorOf(r *http.Request) (*entrance, int64) {
 	return nil, 0
 }
 
-// isPage reports whether a path is one of the dashboard's that reads much: what is
-// drawn from the table of packages, or from an entry.
+// isPage reports whether a path is one of the dashboard's that reads.
 func isPage(path string) bool {
-	for _, prefix := range []string{"/p/", "/e/", "/rebuilders/", "/packages/"} {
+	for _, prefix := range []string{"/p/", "/e/", "/rebuilders/", "/packages/", "/builds/"} {
 		if strings.HasPrefix(path, prefix) {
 			return true
 		}
 	}
 	switch strings.TrimSuffix(path, ".json") {
-	case "/", "/index", "/packages", "/bootstrap", "/compare", "/search", "/rebuilders", "/feed.atom":
+	case "/", "/index", "/packages", "/bootstrap", "/compare", "/search", "/rebuilders", "/witnesses", "/log", "/builds", "/api", "/feed.atom":
 		return true
 	}
 	return false
