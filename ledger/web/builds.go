@@ -251,7 +251,7 @@ func (s *Site) build(r *http.Request) (*page, error) {
 func (s *Site) buildOf(b *cairnv1.Build, log *buildLog) *buildView {
 	spec := b.GetSpec()
 	v := &buildView{
-		buildRow: s.buildRow(b), TreeURI: spec.GetTreeUri(), TreeURL: webURL(spec.GetTreeUri()), TreeDigest: spec.GetTreeDigest(),
+		buildRow: s.buildRow(b), TreeURI: spec.GetTreeUri(), TreeURL: linkable(spec.GetTreeUri()), TreeDigest: spec.GetTreeDigest(),
 		Priority: spec.GetPriority(), Expected: spec.GetExpectedDigest(), ClaimEnvelope: spec.GetClaimEnvelope(),
 		ExcludedOperators: append([]string{}, spec.GetExcludedOperators()...), ExcludedKeys: append([]string{}, spec.GetExcludedKeys()...),
 		QueuedBy: b.GetQueuedBy(), NotBefore: s.moment(b.GetNotBefore()), Envelope: b.GetResult().GetEnvelope(),
@@ -267,20 +267,11 @@ func (s *Site) buildOf(b *cairnv1.Build, log *buildLog) *buildView {
 	return v
 }
 
-// number63 parses a number in a request.
+// number63 parses a number in a request, in its one spelling: so a page has one URL.
 func number63(what, text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || strconv.FormatInt(n, 10) != text {
 		return 0, reason.Errorf(reason.ArgumentInvalid, "%s must be a number from 0 to %d: it is %.40q", what, int64(1<<63-1), text)
 	}
 	return n, nil
-}
-
-// webURL returns a URL that others wrote if it may be a link, or nothing.
-func webURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return ""
-	}
-	return u.String()
 }

@@ -101,7 +101,7 @@ func (s *Site) entries(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Site) entry(r *http.Request) (*page, error) {
-	index, err := parseIndex(r.PathValue("index"))
+	index, err := number63("the number of an entry", r.PathValue("index"))
 	if err != nil {
 		return nil, err
 	}
@@ -137,15 +137,6 @@ func (s *Site) entry(r *http.Request) (*page, error) {
 		}
 	}
 	return &page{name: "entry", title: "Entry " + number(index), twin: fmt.Sprintf("/e/%d.json", index), view: v}, nil
-}
-
-// parseIndex reads an index in its one spelling, so that an entry has one URL.
-func parseIndex(text string) (int64, error) {
-	index, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || index < 0 || strconv.FormatInt(index, 10) != text {
-		return 0, reason.Errorf(reason.ArgumentInvalid, "index %.40q is not the number of an entry, such as 7", text)
-	}
-	return index, nil
 }
 
 // attestation adds what was signed, and the names in it.

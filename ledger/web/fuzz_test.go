@@ -26,15 +26,15 @@ func FuzzDecoded(f *testing.F) {
 	})
 }
 
-// FuzzParseIndex: an entry has one URL.
-func FuzzParseIndex(f *testing.F) {
+// FuzzNumber63: an entry has one URL.
+func FuzzNumber63(f *testing.F) {
 	for _, text := range []string{"0", "7", "07", "-1", "+1", "", "9223372036854775808", "٣"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		index, err := parseIndex(text)
+		index, err := number63("index", text)
 		if err == nil && (index < 0 || strings.TrimLeft(text, "0123456789") != "" || len(text) > 1 && text[0] == '0') {
-			t.Errorf("%q is entry %d", text, index)
+			t.Errorf("%q is %d", text, index)
 		}
 	})
 }

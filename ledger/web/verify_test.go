@@ -133,6 +133,12 @@ var wrongPaths = []struct {
 	{"empty", func([][]byte, int) [][]byte { return nil }},
 }
 
+// spoilt returns a proof that is spoilt in the n-th way, and what it is called.
+func spoilt(name string, path [][]byte, n int) (string, [][]byte) {
+	how := wrongPaths[n/2%len(wrongPaths)]
+	return name + " " + how.name, how.spoil(clonePath(path), n)
+}
+
 func clonePath(path [][]byte) [][]byte {
 	clone := make([][]byte, 0, len(path))
 	for _, h := range path {
@@ -162,9 +168,8 @@ func (tree *testTree) inclusions(t *testing.T) []inclusionVector {
 			}
 			add(v)
 			n := len(list) / 2
-			how := wrongPaths[n/2%len(wrongPaths)]
 			if n%2 == 0 {
-				v.Name, v.Path = v.Name+" "+how.name, how.spoil(clonePath(v.Path), n)
+				v.Name, v.Path = spoilt(v.Name, v.Path, n)
 				add(v)
 				continue
 			}
@@ -206,9 +211,8 @@ func (tree *testTree) consistencies(t *testing.T) []consistencyVector {
 			}
 			add(v)
 			n := len(list) / 2
-			how := wrongPaths[n/2%len(wrongPaths)]
 			if n%2 == 0 {
-				v.Name, v.Path = v.Name+" "+how.name, how.spoil(clonePath(v.Path), n)
+				v.Name, v.Path = spoilt(v.Name, v.Path, n)
 				add(v)
 				continue
 			}
